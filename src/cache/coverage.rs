@@ -1,0 +1,141 @@
+//! Coverage: the standing proof that invalidations for an endpoint's entries are arriving.
+//!
+//! Every reply is stored with the [`Stamp`] of the moment its request was sent, and is fresh only while that stamp is
+//! still the endpoint's current one. Losing the tracked connection changes the stamp, and so does a flush: both turn
+//! every entry of the endpoint at once, without walking the cache. The proof also has an end: it reaches a bounded time
+//! past the last heartbeat that was answered, so that a silent loss (or a process that was stopped and resumed) ends
+//! it even if nobody noticed.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::clock::Micros;
+
+/// Under which coverage, and since which flush, a reply was read.
+///
+/// The upper half counts tracked connections (0: no coverage), the lower half counts flushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// A stamp that no endpoint ever has.
+    pub const NONE: Self = Self(0);
+
+    /// Whether some tracked connection (or the TTL mode) stands behind it.
+    pub const fn covered(self) -> bool {
+        self.0 >> 32 != 0
+    }
+
+    /// Whether both were taken since the same flush.
+    pub const fn same_flush(self, other: Self) -> bool {
+        self.0 as u32 == other.0 as u32
+    }
+}
+
+/// The coverage of one endpoint; shared by all workers.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    stamp: AtomicU64,
+    until: AtomicU64,
+    /// How many coverages there have been: their numbers are never used twice.
+    begun: AtomicU32,
+    /// Commands under way that may change any key (FLUSHALL, SWAPDB): while there are some, nothing is filled.
+    wholesale: AtomicU32,
+}
+
+impl Coverage {
+    /// The current stamp.
+    pub fn stamp(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Acquire))
+    }
+
+    /// Until when the present proof reaches, if no further heartbeat is answered.
+    pub fn until(&self) -> Micros {
+        Micros(self.until.load(Ordering::Acquire))
+    }
+
+    /// Whether entries of the current stamp may be served as fresh at `now`.
+    pub fn holds(&self, now: Micros) -> bool {
+        self.stamp().covered() && now < self.until()
+    }
+
+    /// A tracked connection is up: what is read on it from now on is covered until `until`.
+    pub fn begin(&self, until: Micros) {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+        self.until.store(until.0, Ordering::Release);
+        self.change(|stamp| u64::from(number) << 32 | stamp & u64::from(u32::MAX));
+    }
+
+    /// A heartbeat was answered: the proof reaches further.
+    pub fn extend(&self, until: Micros) {
+        self.until.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    /// The connection is gone, or its silence was too long: nothing it covered is fresh any more.
+    pub fn lose(&self) {
+        self.until.store(0, Ordering::Release);
+        self.change(|stamp| stamp & u64::from(u32::MAX));
+    }
+
+    /// Everything of this endpoint is void.
+    pub fn flush(&self) {
+        self.change(|stamp| stamp & !u64::from(u32::MAX) | u64::from((stamp as u32).wrapping_add(1)));
+    }
+
+    /// A command that may change any key is about to be sent.
+    pub fn begin_wholesale(&self) {
+        self.wholesale.fetch_add(1, Ordering::AcqRel);
+        self.flush();
+    }
+
+    /// Its reply is here (or will never come); called before the reply is delivered.
+    pub fn end_wholesale(&self) {
+        self.flush();
+        self.wholesale.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether such a command is under way.
+    pub fn wholesale(&self) -> bool {
+        self.wholesale.load(Ordering::Acquire) != 0
+    }
+
+    fn change(&self, next: impl Fn(u64) -> u64) {
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self.stamp.fetch_update(Ordering::AcqRel, Ordering::Acquire, |stamp| Some(next(stamp)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_coverage_never_returns_under_the_same_stamp() {
+        let coverage = Coverage::default();
+        coverage.begin(Micros(10));
+        let first = coverage.stamp();
+        assert!(coverage.holds(Micros(9)) && !coverage.holds(Micros(10)));
+        coverage.lose();
+        assert!(!coverage.holds(Micros(0)));
+        coverage.begin(Micros(20));
+        assert_ne!(coverage.stamp(), first);
+        assert!(coverage.stamp().same_flush(first));
+    }
+
+    #[test]
+    fn a_flush_changes_the_stamp_and_keeps_the_coverage() {
+        let coverage = Coverage::default();
+        coverage.begin(Micros(10));
+        let before = coverage.stamp();
+        coverage.flush();
+        assert!(coverage.holds(Micros(1)) && !coverage.stamp().same_flush(before));
+    }
+
+    #[test]
+    fn a_late_heartbeat_does_not_revive_a_lost_coverage() {
+        let coverage = Coverage::default();
+        coverage.begin(Micros(10));
+        coverage.lose();
+        coverage.extend(Micros(100));
+        assert!(!coverage.holds(Micros(5)));
+    }
+}

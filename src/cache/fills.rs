@@ -1,0 +1,243 @@
+//! What keeps an older reply from being stored after a newer write: generations, fences, flights.
+//!
+//! Every key falls into one of 65,536 slots. A slot's word holds a generation and a number of fences:
+//!
+//! * a read that will fill notes the generation before it is sent; an invalidation or a write moves it; a fill whose
+//!   generation has moved answers its waiters and is not stored;
+//! * a write puts a fence up before it is sent and takes it down when its fate is known; meanwhile nothing is filled.
+//!
+//! Two keys in one slot disturb each other only in that a fill may go unstored. Flights (fills under way that others
+//! may join) hang beside the slots. Words are changed, flights joined and entries stored or removed under the stripe's
+//! lock; a hit takes no lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
+
+use super::coverage::Stamp;
+
+const SLOTS: usize = 1 << 16;
+const STRIPES: usize = 64;
+/// More than this many clients do not wait for one fill; the next one asks the origin itself.
+pub const MAX_WAITERS: usize = 4096;
+
+const FENCE: u64 = 1;
+const FENCES: u64 = 0xffff;
+const GENERATION: u64 = 1 << 16;
+
+/// Generations, fences and flights of all keys.
+#[derive(Debug)]
+pub struct Fills {
+    words: Box<[AtomicU64]>,
+    stripes: Box<[Mutex<Flights>]>,
+}
+
+/// The flights of a stripe.
+#[derive(Debug, Default)]
+pub struct Flights {
+    flights: Vec<Flight>,
+    next_number: u64,
+}
+
+/// A fill under way.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    /// The slot's word when its read was sent.
+    word: u64,
+    stamp: Stamp,
+    form: FormKey,
+    waiters: SmallVec<[Waiter; 2]>,
+}
+
+/// Which reply a flight is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormKey {
+    pub hash: u64,
+    pub upstream: u16,
+    pub database: u16,
+    pub command: u16,
+    pub key: Box<[u8]>,
+    pub args: Box<[u8]>,
+}
+
+/// Who waits for a fill: a place in the replies of a session of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Number of the worker.
+    pub worker: u16,
+    /// Number of the session.
+    pub session: u64,
+    /// Which of its replies.
+    pub seq: u64,
+}
+
+/// Leave to store a reply, if nothing has happened to its key by then. Must be finished or abandoned.
+#[derive(Debug)]
+#[must_use]
+pub struct Fill {
+    pub(super) hash: u64,
+    pub(super) word: u64,
+    /// The endpoint's stamp when the read was planned.
+    pub stamp: Stamp,
+    pub(super) flight: Option<u64>,
+}
+
+/// A fence that stands around a key's slot until it is lifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Fence(u32);
+
+impl Default for Fills {
+    fn default() -> Self {
+        Self {
+            words: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+        }
+    }
+}
+
+impl Fills {
+    fn slot(hash: u64) -> usize {
+        // The upper bits: the store's shards and index use the lower ones.
+        (hash >> 48) as usize
+    }
+
+    /// The word of a key's slot: equal words at two moments mean that nothing happened to the key in between.
+    #[inline]
+    pub fn word(&self, hash: u64) -> u64 {
+        self.words[Self::slot(hash)].load(Ordering::Acquire)
+    }
+
+    /// Locks the stripe of a key.
+    pub fn lock(&self, hash: u64) -> MutexGuard<'_, Flights> {
+        // Nothing in a stripe can be left half-done by a panic: the guarded sections do not call out.
+        self.stripes[Self::slot(hash) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fenced(word: u64) -> bool {
+        word & FENCES != 0
+    }
+
+    /// Moves the generation around `removal`: before it for fills that are about to be stored, after it for readers
+    /// that gather several entries and compare words.
+    fn moving(&self, hash: u64, removal: impl FnOnce()) {
+        let word = &self.words[Self::slot(hash)];
+        word.fetch_add(GENERATION, Ordering::AcqRel);
+        removal();
+        word.fetch_add(GENERATION, Ordering::AcqRel);
+    }
+
+    /// An invalidation: `removal` takes the entry out.
+    pub fn invalidate(&self, hash: u64, removal: impl FnOnce()) {
+        let _stripe = self.lock(hash);
+        self.moving(hash, removal);
+    }
+
+    /// A write is about to be sent.
+    pub fn fence(&self, hash: u64, removal: impl FnOnce()) -> Fence {
+        let slot = Self::slot(hash);
+        let _stripe = self.lock(hash);
+        self.words[slot].fetch_add(FENCE, Ordering::AcqRel);
+        self.moving(hash, removal);
+        Fence(slot as u32)
+    }
+
+    /// The write's fate is known, its reply not yet delivered. Since nothing was filled behind the fence, there is
+    /// nothing to remove; the generation moves for fills that began before.
+    pub fn lift(&self, fence: Fence) {
+        let hash = u64::from(fence.0) << 48;
+        let _stripe = self.lock(hash);
+        self.moving(hash, || {});
+        self.words[fence.0 as usize].fetch_sub(FENCE, Ordering::AcqRel);
+    }
+
+    /// Leave to fill without a flight that others could join; `None` while the key is fenced.
+    pub fn begin(&self, hash: u64, stamp: Stamp) -> Option<Fill> {
+        let word = self.word(hash);
+        (!Self::fenced(word)).then_some(Fill { hash, word, stamp, flight: None })
+    }
+}
+
+/// What came of asking to join a flight.
+#[derive(Debug)]
+pub enum Joined {
+    /// The caller has to do the read.
+    Lead(Fill),
+    /// Another's read will answer.
+    Follow,
+    /// The key is fenced, or too many wait already.
+    Bypass,
+}
+
+impl Flights {
+    /// Joins the flight for `form` that began under the present word and stamp, or begins one.
+    pub fn join(&mut self, fills: &Fills, form: &Borrowed<'_>, stamp: Stamp, waiter: Waiter) -> Joined {
+        let word = fills.word(form.hash);
+        if Fills::fenced(word) {
+            return Joined::Bypass;
+        }
+        // A flight that began before a write is not joined by a read that comes after it: its word differs.
+        let joinable = |flight: &&mut Flight| flight.word == word && flight.stamp == stamp && form.is(&flight.form);
+        if let Some(flight) = self.flights.iter_mut().find(joinable) {
+            if flight.waiters.len() >= MAX_WAITERS {
+                return Joined::Bypass;
+            }
+            flight.waiters.push(waiter);
+            return Joined::Follow;
+        }
+        self.next_number += 1;
+        let number = self.next_number;
+        self.flights.push(Flight { number, word, stamp, form: form.to_owned(), waiters: SmallVec::from_slice(&[waiter]) });
+        Joined::Lead(Fill { hash: form.hash, word, stamp, flight: Some(number) })
+    }
+
+    /// Ends a fill's flight: who waits for it, and for which reply.
+    pub fn end(&mut self, fill: &Fill) -> Option<(FormKey, SmallVec<[Waiter; 2]>)> {
+        let number = fill.flight?;
+        let at = self.flights.iter().position(|flight| flight.number == number)?;
+        let flight = self.flights.swap_remove(at);
+        Some((flight.form, flight.waiters))
+    }
+}
+
+impl Fill {
+    /// Whether nothing has happened to the key since the read was planned. Under the stripe's lock.
+    pub fn still_holds(&self, fills: &Fills, current: Stamp) -> bool {
+        fills.word(self.hash) == self.word && self.stamp == current
+    }
+}
+
+/// A [`FormKey`] that is not owned yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Borrowed<'a> {
+    pub hash: u64,
+    pub upstream: u16,
+    pub database: u16,
+    pub command: u16,
+    pub key: &'a [u8],
+    pub args: &'a [u8],
+}
+
+impl Borrowed<'_> {
+    fn is(&self, form: &FormKey) -> bool {
+        self.hash == form.hash
+            && self.command == form.command
+            && self.database == form.database
+            && self.upstream == form.upstream
+            && *self.key == *form.key
+            && *self.args == *form.args
+    }
+
+    fn to_owned(self) -> FormKey {
+        FormKey {
+            hash: self.hash,
+            upstream: self.upstream,
+            database: self.database,
+            command: self.command,
+            key: self.key.into(),
+            args: self.args.into(),
+        }
+    }
+}

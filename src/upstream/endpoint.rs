@@ -1,0 +1,102 @@
+//! One address of an upstream and what it takes to speak to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Address, Secret};
+use crate::net::ClientTls;
+use crate::resp::Proto;
+
+/// An address of an upstream.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The upstream's name in the configuration.
+    pub upstream: String,
+    /// Where it is.
+    pub address: Address,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Arc<ClientTls>>,
+    /// Who we are there, unless a client brings its own credentials.
+    pub credentials: Option<Arc<Credentials>>,
+    /// The longest wait for a connection and its handshake.
+    pub connect_timeout: Duration,
+    /// The longest wait for a reply.
+    pub command_timeout: Duration,
+    /// How often the tracked connection proves that it is alive, and how long a proof may take.
+    pub heartbeat: config::Heartbeat,
+}
+
+/// A user and password; without a user, the password of the default user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// ACL user.
+    pub username: Option<String>,
+    /// Its password; never printed.
+    pub password: Secret,
+}
+
+/// As what a shared connection speaks. Sessions that differ in any of this never share one, so that no SELECT, HELLO
+/// or AUTH of one client can reach another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Selected database.
+    pub database: u32,
+    /// Protocol version.
+    pub proto: Proto,
+    /// Upstream user; `None` without authentication.
+    pub credentials: Option<Arc<Credentials>>,
+}
+
+/// Why an endpoint gave no answer. Its text reaches clients, hence names no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection could be made.
+    Connect(String),
+    /// The endpoint refused the handshake; its own words.
+    Refused(String),
+    /// The connection broke while the answer was awaited; a write may have been carried out.
+    Lost(String),
+    /// No answer in time; a write may have been carried out.
+    Timeout(Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) => write!(f, "cannot be reached ({why})"),
+            Self::Refused(why) => write!(f, "refused the connection ({why})"),
+            Self::Lost(why) => {
+                write!(f, "closed the connection before it answered ({why}); a write may or may not have been carried out")
+            }
+            Self::Timeout(limit) => {
+                write!(f, "did not answer within {limit:?}; a write may or may not have been carried out")
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// The endpoint of an upstream of kind `redis`. Reads the TLS files.
+    pub fn of(name: &str, upstream: &config::Upstream, address: &Address) -> Result<Self, String> {
+        let tls = upstream.tls.as_ref().map(|tls| ClientTls::load(tls).map(Arc::new)).transpose()?;
+        let credentials = upstream
+            .password
+            .clone()
+            .map(|password| Arc::new(Credentials { username: upstream.username.clone(), password }));
+        Ok(Self {
+            upstream: name.to_owned(),
+            address: address.clone(),
+            tls,
+            credentials,
+            connect_timeout: upstream.connect_timeout,
+            command_timeout: upstream.command_timeout,
+            heartbeat: upstream.heartbeat,
+        })
+    }
+
+    /// The error that a client gets for a failure.
+    pub fn error(&self, failure: &Failure) -> String {
+        format!("ERR upstream '{}' at {} {failure}", self.upstream, self.address)
+    }
+}

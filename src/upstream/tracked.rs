@@ -1,0 +1,439 @@
+//! The tracked connection: the one connection of the process over which an endpoint's cacheable reads go.
+//!
+//! Replies and invalidations come on one stream, and its reader hands them on in exactly that order, before it looks
+//! at the next frame. What is stored from it is therefore true as of one position of one stream. After every
+//! (re)connection tracking is switched on before the first read is sent; whatever ends the connection is reported as
+//! [`Event::Lost`] before anything else happens. A heartbeat proves that the stream is alive: an answered one says that
+//! every push which the origin made before it has been seen.
+//!
+//! A read asks for the origin's expiry (`PTTL`) of its keys first, then for the value. Both are tracked reads, so a
+//! change between the two is pushed before the value's reply and the fill is given up. Without tracking (TTL mode)
+//! they are wrapped in MULTI/EXEC instead.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use smallvec::SmallVec;
+
+use super::endpoint::{Endpoint, Failure, Identity};
+use super::wire::{self, Wire, malformed};
+use crate::clock::Micros;
+use crate::config::Coherence;
+use crate::resp::scan::Scanner;
+use crate::resp::{Proto, encode};
+
+/// A read for the tracked connection, with what its sender needs when the reply comes.
+#[derive(Debug)]
+pub struct Job<J> {
+    /// Database to read in.
+    pub database: u32,
+    /// Keys whose expiry is asked for, in order.
+    pub keys: SmallVec<[Box<[u8]>; 1]>,
+    /// The command; empty for a barrier.
+    pub request: Vec<u8>,
+    /// The sender's own.
+    pub tag: J,
+}
+
+/// What the reader hands on, in the order of the stream.
+#[derive(Debug)]
+pub enum Event<'a, J> {
+    /// A connection is up and what is read on it is covered; the mode in which it works.
+    Up(Mode),
+    /// Nothing that was read before is covered any more.
+    Lost(&'a str),
+    /// An answered heartbeat: all pushes made before it was sent have been seen.
+    Alive {
+        /// When it was sent.
+        sent_at: Micros,
+    },
+    /// A key was changed.
+    Invalidate(&'a [u8]),
+    /// All keys were.
+    InvalidateAll,
+    /// A job is done.
+    Done {
+        /// The sender's own.
+        tag: J,
+        /// `PTTL` of the job's keys.
+        pttls: &'a [i64],
+        /// The command's reply; empty for a barrier.
+        reply: &'a [u8],
+        /// When the job was sent.
+        sent_at: Micros,
+    },
+    /// A job will not be done.
+    Failed(J),
+}
+
+/// How coherence is kept on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The origin pushes invalidations.
+    Tracking,
+    /// Nobody tells of changes: only a short time to live bounds them.
+    Ttl,
+}
+
+/// The handle through which all workers send jobs.
+#[derive(Debug)]
+pub struct Tracked<J> {
+    inbox: Mutex<Vec<Job<J>>>,
+    open: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Jobs that may wait to be taken up; beyond, senders go past the cache.
+const MAX_INBOX: usize = 65_536;
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+impl<J> Default for Tracked<J> {
+    fn default() -> Self {
+        Self { inbox: Mutex::default(), open: AtomicBool::new(false), waker: AtomicWaker::new() }
+    }
+}
+
+impl<J> Tracked<J> {
+    /// Hands a job over, or gives it back when there is no connection to do it on.
+    pub fn submit(&self, job: Job<J>) -> Result<(), Job<J>> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.open.load(Ordering::Acquire) || inbox.len() >= MAX_INBOX {
+            return Err(job);
+        }
+        inbox.push(job);
+        if inbox.len() == 1 {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn set_open(&self) {
+        let _inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open.store(true, Ordering::Release);
+    }
+
+    fn shut(&self) -> Vec<Job<J>> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open.store(false, Ordering::Release);
+        std::mem::take(&mut inbox)
+    }
+}
+
+/// What an awaited reply is.
+#[derive(Debug)]
+enum Awaited<J> {
+    /// Of a command whose answer matters only if it is an error.
+    Ok,
+    Heartbeat,
+    /// `PTTL` of the next key of the job behind.
+    Expiry,
+    /// The last reply of a job.
+    Value(J),
+    /// The reply of EXEC around a job.
+    Wrapped(J, usize),
+}
+
+/// The reader's and writer's state.
+struct Stream<J, H> {
+    handler: H,
+    mode: Mode,
+    database: u32,
+    out: Vec<u8>,
+    sent: usize,
+    awaited: VecDeque<(Awaited<J>, Micros)>,
+    expiries: Vec<i64>,
+    heard_at: Micros,
+}
+
+/// Keeps the tracked connection of an endpoint up and serves jobs on it, for ever. Runs on one worker.
+pub async fn run<J, H>(endpoint: Arc<Endpoint>, coherence: Coherence, tracked: Arc<Tracked<J>>, mut handler: H)
+where
+    H: FnMut(Event<'_, J>),
+{
+    let mut scratch = vec![0; 64 << 10];
+    let mut failures = 0u32;
+    let mut said = None;
+    loop {
+        let opened = open(&endpoint, coherence).await;
+        let error = match opened {
+            Ok((wire, mode)) => {
+                failures = 0;
+                if said != Some(mode) {
+                    said = Some(mode);
+                    announce(&endpoint, mode);
+                }
+                handler(Event::Up(mode));
+                tracked.set_open();
+                let now = Micros::now();
+                let mut stream = Stream {
+                    handler: &mut handler,
+                    mode,
+                    database: 0,
+                    out: Vec::new(),
+                    sent: 0,
+                    awaited: VecDeque::new(),
+                    expiries: Vec::new(),
+                    heard_at: now,
+                };
+                let error = stream.serve(wire, &endpoint, &tracked, &mut scratch).await;
+                // First of all nothing is covered any more; then those who wait are told.
+                (stream.handler)(Event::Lost(&error.to_string()));
+                for (awaited, _) in std::mem::take(&mut stream.awaited) {
+                    if let Awaited::Value(tag) | Awaited::Wrapped(tag, _) = awaited {
+                        (stream.handler)(Event::Failed(tag));
+                    }
+                }
+                Failure::Lost(error.to_string())
+            }
+            Err(failure) => {
+                failures += 1;
+                failure
+            }
+        };
+        for job in tracked.shut() {
+            handler(Event::Failed(job.tag));
+        }
+        if failures < 2 {
+            tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
+        }
+        let wait = RECONNECT.0 * 2u32.saturating_pow(failures.min(16));
+        tokio::time::sleep(wait.min(RECONNECT.1)).await;
+    }
+}
+
+fn announce(endpoint: &Endpoint, mode: Mode) {
+    match mode {
+        Mode::Tracking => tracing::info!(
+            upstream = %endpoint.upstream,
+            "near-cache covered: {} pushes invalidations (CLIENT TRACKING)", endpoint.address
+        ),
+        Mode::Ttl => tracing::warn!(
+            upstream = %endpoint.upstream,
+            "coherence: ttl: {} does not push invalidations, so changes made by others are seen only when \
+             near_cache.untracked_ttl is over", endpoint.address
+        ),
+    }
+}
+
+/// Connects and finds out in which mode: asks for tracking and whether it is really on.
+async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode), Failure> {
+    let identity = |proto| Identity { database: 0, proto, credentials: endpoint.credentials.clone() };
+    let untracked = async |proto| {
+        let wire = wire::open(endpoint, &identity(proto), "larder-reads", &[]).await?;
+        Ok((wire, Mode::Ttl))
+    };
+    if coherence == Coherence::Ttl {
+        return match untracked(Proto::Resp3).await {
+            Err(Failure::Refused(_)) => untracked(Proto::Resp2).await,
+            opened => opened,
+        };
+    }
+    let tracking: &[&[u8]] = &[b"CLIENT", b"TRACKING", b"ON"];
+    let opened = wire::open(endpoint, &identity(Proto::Resp3), "larder-tracked", &[tracking]).await;
+    let refused = match opened {
+        Ok(mut wire) => {
+            // Some managed services say OK and do nothing.
+            let info = wire.ask(&[b"CLIENT", b"TRACKINGINFO"]).await.map_err(|error| Failure::Lost(error.to_string()))?;
+            if info.windows(4).any(|window| window == b"\r\non") || info.starts_with(b"-ERR unknown subcommand") {
+                return Ok((wire, Mode::Tracking));
+            }
+            Failure::Refused("CLIENT TRACKING was accepted but is not on".into())
+        }
+        Err(refused @ Failure::Refused(_)) => refused,
+        Err(failure) => return Err(failure),
+    };
+    // A wrong password is no sign of an old server.
+    let text = refused.to_string();
+    let unable = !["NOAUTH", "WRONGPASS", "NOPERM", "LOADING", "MASTERDOWN"].iter().any(|word| text.contains(word));
+    if coherence == Coherence::Tracking || !unable {
+        return Err(refused);
+    }
+    match untracked(Proto::Resp3).await {
+        Err(Failure::Refused(_)) => untracked(Proto::Resp2).await,
+        opened => opened,
+    }
+}
+
+impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
+    async fn serve(&mut self, mut wire: Wire, endpoint: &Endpoint, tracked: &Tracked<J>, scratch: &mut [u8]) -> io::Error {
+        let mut beat = tokio::time::interval(endpoint.heartbeat.interval);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let timeout = Micros::of(endpoint.heartbeat.timeout);
+        // A timer of its own: a heartbeat's deadline may lie before the next beat.
+        let mut watch = tokio::time::interval((endpoint.heartbeat.timeout / 4).max(Duration::from_millis(5)));
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let error = poll_fn(|cx| {
+            if beat.poll_tick(cx).is_ready() {
+                // Register for the following beat.
+                while beat.poll_tick(cx).is_ready() {}
+                self.ask(&[b"PING"], Awaited::Heartbeat, Micros::now());
+            }
+            if watch.poll_tick(cx).is_ready() {
+                while watch.poll_tick(cx).is_ready() {}
+                let now = Micros::now();
+                let late = self.awaited.front().is_some_and(|(_, sent_at)| now.since(*sent_at) > timeout);
+                if late && now.since(self.heard_at) > timeout {
+                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the heartbeat was not answered in time"));
+                }
+            }
+            tracked.waker.register(cx.waker());
+            loop {
+                self.take_up(tracked);
+                if let Poll::Ready(Err(error)) = wire.poll_send(cx, &mut self.out, &mut self.sent) {
+                    return Poll::Ready(error);
+                }
+                match wire.poll_replies(cx, scratch, |scanner, bytes| self.receive(scanner, bytes)) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(error),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        wire.close().await;
+        error
+    }
+
+    fn ask(&mut self, words: &[&[u8]], awaited: Awaited<J>, now: Micros) {
+        encode::command(&mut self.out, words);
+        self.awaited.push_back((awaited, now));
+    }
+
+    /// Turns the jobs that have come in into requests.
+    fn take_up(&mut self, tracked: &Tracked<J>) {
+        let jobs = std::mem::take(&mut *tracked.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        if jobs.is_empty() {
+            return;
+        }
+        let now = Micros::now();
+        for job in jobs {
+            if job.request.is_empty() {
+                self.ask(&[b"PING"], Awaited::Value(job.tag), now);
+                continue;
+            }
+            if job.database != self.database {
+                self.database = job.database;
+                self.ask(&[b"SELECT", job.database.to_string().as_bytes()], Awaited::Ok, now);
+            }
+            let keys = job.keys.len();
+            if self.mode == Mode::Ttl {
+                self.ask(&[b"MULTI"], Awaited::Ok, now);
+            }
+            for key in &job.keys {
+                let awaited = if self.mode == Mode::Ttl { Awaited::Ok } else { Awaited::Expiry };
+                self.ask(&[b"PTTL", key], awaited, now);
+            }
+            self.out.extend_from_slice(&job.request);
+            if self.mode == Mode::Ttl {
+                self.awaited.push_back((Awaited::Ok, now));
+                self.ask(&[b"EXEC"], Awaited::Wrapped(job.tag, keys), now);
+            } else {
+                self.awaited.push_back((Awaited::Value(job.tag), now));
+            }
+        }
+    }
+
+    /// Hands on the whole frames at the start of `bytes`, one by one; how many bytes that was.
+    fn receive(&mut self, scanner: &mut Scanner, bytes: &[u8]) -> io::Result<usize> {
+        self.heard_at = Micros::now();
+        let mut used = 0;
+        while let Some(length) = scanner.scan(&bytes[used..]).map_err(malformed)? {
+            let frame = &bytes[used..used + length];
+            used += length;
+            if frame[0] == b'>' {
+                self.push(frame)?;
+            } else {
+                self.reply(frame)?;
+            }
+        }
+        Ok(used)
+    }
+
+    fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        let fault = || io::Error::new(io::ErrorKind::InvalidData, "malformed invalidation push");
+        let (_, rest) = line(frame).ok_or_else(fault)?;
+        let Some(rest) = rest.strip_prefix(b"$10\r\ninvalidate\r\n") else {
+            // Some other push; none was asked for.
+            return Ok(());
+        };
+        if matches!(rest, b"_\r\n" | b"*-1\r\n" | b"$-1\r\n") {
+            (self.handler)(Event::InvalidateAll);
+            return Ok(());
+        }
+        let (header, mut rest) = line(rest).ok_or_else(fault)?;
+        let count = header.strip_prefix(b"*").and_then(integer).ok_or_else(fault)?;
+        for _ in 0..count {
+            let (header, body) = line(rest).ok_or_else(fault)?;
+            let length = header.strip_prefix(b"$").and_then(integer).ok_or_else(fault)?;
+            let length = usize::try_from(length).map_err(|_| fault())?;
+            let key = body.get(..length).ok_or_else(fault)?;
+            (self.handler)(Event::Invalidate(key));
+            rest = body.get(length + 2..).ok_or_else(fault)?;
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, frame: &[u8]) -> io::Result<()> {
+        let unasked = || io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for");
+        let (awaited, sent_at) = self.awaited.pop_front().ok_or_else(unasked)?;
+        match awaited {
+            Awaited::Ok if frame[0] != b'-' => {}
+            // SELECT refused, or a command refused inside MULTI: EXEC's reply, or the end of the stream, will tell.
+            Awaited::Ok if self.mode == Mode::Ttl => {}
+            Awaited::Ok => return Err(io::Error::other(String::from_utf8_lossy(frame).trim_end().to_owned())),
+            Awaited::Heartbeat if frame[0] == b'-' => {
+                return Err(io::Error::other(String::from_utf8_lossy(frame).trim_end().to_owned()));
+            }
+            Awaited::Heartbeat => (self.handler)(Event::Alive { sent_at }),
+            // An error here (NOPERM, LOADING) comes again for the value; -2 keeps the life short until then.
+            Awaited::Expiry => self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?)).unwrap_or(-2)),
+            Awaited::Value(tag) => {
+                let expiries = std::mem::take(&mut self.expiries);
+                (self.handler)(Event::Done { tag, pttls: &expiries, reply: frame, sent_at });
+                self.expiries = expiries;
+                self.expiries.clear();
+            }
+            Awaited::Wrapped(tag, keys) => match unwrap(frame, keys) {
+                Some((expiries, reply)) => {
+                    (self.handler)(Event::Done { tag, pttls: &expiries, reply, sent_at });
+                }
+                None => (self.handler)(Event::Failed(tag)),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// The parts of an EXEC reply: expiries, then the value.
+fn unwrap(frame: &[u8], keys: usize) -> Option<(SmallVec<[i64; 4]>, &[u8])> {
+    let (header, mut rest) = line(frame)?;
+    if integer(header.strip_prefix(b"*")?)? != keys as i64 + 1 {
+        return None;
+    }
+    let mut expiries = SmallVec::new();
+    for _ in 0..keys {
+        let (expiry, behind) = line(rest)?;
+        expiries.push(integer(expiry.strip_prefix(b":")?)?);
+        rest = behind;
+    }
+    Some((expiries, rest))
+}
+
+/// The first line of `bytes` without its end, and what follows.
+fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    Some((&bytes[..end], &bytes[end + 2..]))
+}
+
+fn integer(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The bytes of one upstream connection: connecting, the handshake, and reading replies whole.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::endpoint::{Endpoint, Failure, Identity};
+use crate::net::{self, Stream};
+use crate::resp::scan::Scanner;
+use crate::resp::{Proto, encode};
+
+/// A connected stream with its unfinished input.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    scanner: Scanner,
+    input: Vec<u8>,
+}
+
+/// How much is read at once. Many small replies fit in; a large reply grows the buffer to its size for its time.
+const READ: usize = 64 << 10;
+/// A reply of more than this is taken for a broken stream: four times Redis's largest string.
+const MAX_REPLY: usize = 2 << 30;
+
+/// What is expected of the endpoint's own replies during the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// The connection is of no use if this is refused.
+    Must,
+    /// Good to have.
+    May,
+}
+
+/// Connects and introduces itself, bounded by the connect timeout. `extra` commands must be answered without error.
+pub async fn open(endpoint: &Endpoint, identity: &Identity, name: &str, extra: &[&[&[u8]]]) -> Result<Wire, Failure> {
+    let attempt = async {
+        let stream = net::connect(&endpoint.address, endpoint.tls.as_ref())
+            .await
+            .map_err(|error| Failure::Connect(error.to_string()))?;
+        let mut wire = Wire { stream, scanner: Scanner::default(), input: Vec::new() };
+        wire.handshake(identity, name, extra).await?;
+        Ok(wire)
+    };
+    match tokio::time::timeout(endpoint.connect_timeout, attempt).await {
+        Ok(done) => done,
+        Err(_) => Err(Failure::Connect(format!("no connection within {:?}", endpoint.connect_timeout))),
+    }
+}
+
+impl Wire {
+    async fn handshake(&mut self, identity: &Identity, name: &str, extra: &[&[&[u8]]]) -> Result<(), Failure> {
+        let mut request = Vec::new();
+        let mut needs = Vec::new();
+        let mut ask = |need: Need, words: &[&[u8]]| {
+            encode::command(&mut request, words);
+            needs.push(need);
+        };
+        let (user, password) = match &identity.credentials {
+            Some(known) => (known.username.as_deref(), known.password.expose().as_bytes()),
+            None => (None, &b""[..]),
+        };
+        match (identity.proto, &identity.credentials) {
+            (Proto::Resp3, None) => ask(Need::Must, &[b"HELLO", b"3"]),
+            (Proto::Resp3, Some(_)) => {
+                ask(Need::Must, &[b"HELLO", b"3", b"AUTH", user.unwrap_or("default").as_bytes(), password]);
+            }
+            (Proto::Resp2, None) => {}
+            (Proto::Resp2, Some(_)) => match user {
+                Some(user) => ask(Need::Must, &[b"AUTH", user.as_bytes(), password]),
+                None => ask(Need::Must, &[b"AUTH", password]),
+            },
+        }
+        if identity.database != 0 {
+            ask(Need::Must, &[b"SELECT", identity.database.to_string().as_bytes()]);
+        }
+        ask(Need::May, &[b"CLIENT", b"SETNAME", name.as_bytes()]);
+        for words in extra {
+            ask(Need::Must, words);
+        }
+        let lost = |error: io::Error| Failure::Lost(error.to_string());
+        self.stream.write_all(&request).await.map_err(lost)?;
+        for need in needs {
+            let reply = self.reply().await.map_err(lost)?;
+            if need == Need::Must && reply.first() == Some(&b'-') {
+                return Err(Failure::Refused(String::from_utf8_lossy(&reply[1..]).trim_end().to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one command and reads its reply: for the handshake and for probes, never for clients.
+    pub async fn ask(&mut self, words: &[&[u8]]) -> io::Result<Vec<u8>> {
+        let mut request = Vec::new();
+        encode::command(&mut request, words);
+        self.stream.write_all(&request).await?;
+        loop {
+            let reply = self.reply().await?;
+            if reply.first() != Some(&b'>') {
+                return Ok(reply);
+            }
+        }
+    }
+
+    async fn reply(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(length) = self.scanner.scan(&self.input).map_err(malformed)? {
+                let rest = self.input.split_off(length);
+                return Ok(std::mem::replace(&mut self.input, rest));
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Writes what of `out` the socket takes, from `*sent` on; `Ready` when all is written.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, sent: &mut usize) -> Poll<io::Result<()>> {
+        while *sent < out.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &out[*sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => *sent += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        out.clear();
+        *sent = 0;
+        // Memory for a burst is not kept for ever.
+        if out.capacity() > 1 << 20 {
+            out.shrink_to(READ);
+        }
+        // Plain sockets have nothing to flush; TLS may.
+        if matches!(self.stream, Stream::Tls(_)) { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Reads once and hands every whole reply to `take`, in order. `scratch` is the worker's read buffer.
+    pub fn poll_replies(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        mut take: impl FnMut(&mut Scanner, &[u8]) -> io::Result<usize>,
+    ) -> Poll<io::Result<()>> {
+        if self.input.is_empty() {
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "end of stream")));
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = buffer.filled();
+            let used = take(&mut self.scanner, bytes)?;
+            self.input.extend_from_slice(&bytes[used..]);
+            return Poll::Ready(Ok(()));
+        }
+        // The rest of a reply: straight behind what is there.
+        let wanted = self.scanner.wanted().saturating_sub(self.input.len());
+        self.input.reserve(wanted.clamp(READ, 64 << 20));
+        let room = wanted.clamp(READ, 4 * READ);
+        let start = self.input.len();
+        self.input.resize(start + room, 0);
+        let mut buffer = ReadBuf::new(&mut self.input[start..]);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        let read = buffer.filled().len();
+        self.input.truncate(start + read);
+        match polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) if read == 0 => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "end of stream")));
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        let used = take(&mut self.scanner, &self.input)?;
+        self.input.drain(..used);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        } else if self.input.len() > MAX_REPLY {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a reply of more than 2 GiB")));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says goodbye.
+    pub async fn close(mut self) {
+        let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
+    }
+}
+
+/// What a reply that is none means for a connection: its end.
+pub fn malformed(fault: crate::resp::scan::Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("malformed reply: {}", fault.0))
+}
