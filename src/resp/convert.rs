@@ -29,6 +29,7 @@ pub fn same_in_both(reply: &[u8], shape: Shape) -> bool {
     let mut owed = 1u64;
     while owed > 0 {
         owed -= 1;
+        let outermost = reader.pos == 0;
         match reader.head() {
             Ok(
                 Head::Line {
@@ -43,7 +44,6 @@ pub fn same_in_both(reply: &[u8], shape: Shape) -> bool {
                 elements,
                 ..
             }) => {
-                let outermost = owed == 0;
                 if outermost && shape.pairs && reader.pairs_follow() {
                     return false;
                 }
@@ -211,5 +211,7 @@ fn is_pair(head: Head) -> bool {
     )
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -298,7 +298,7 @@ impl Decoder {
             .map(|i| from + i)
         else {
             self.searched = until.max(from);
-            return if buf.len() - at > limits.max_inline {
+            return if buf.len().saturating_sub(at) > limits.max_inline {
                 Err(too_big)
             } else {
                 Ok(None)

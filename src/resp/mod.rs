@@ -11,6 +11,8 @@ pub mod decode;
 pub mod encode;
 pub mod number;
 pub mod scan;
+#[cfg(test)]
+mod values;
 
 /// The protocol version that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,8 +5,9 @@
 //! (`|n`, data about the element behind it) adds `2n` and does not pay for itself. Nesting of any depth costs nothing.
 //!
 //! Streamed types (`$?`, `*?`, `;`, `.`) are refused: no Redis sends them. A push inside a reply is refused too. It
-//! belongs to no reply, but Redis before 7.0.5 could send one there; to count it as an element would hand clients
-//! each other's replies, and to step over it would lose an invalidation. Dropping the connection loses neither.
+//! belongs to no reply, though old servers could send one there (<https://github.com/redis/redis/issues/8935>); to count
+//! it as an element would hand clients each other's replies, and to step over it would lose an invalidation. Dropping
+//! the connection does neither.
 
 use super::number;
 
