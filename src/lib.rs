@@ -1,1 +1,8 @@
 //! Larder.
+pub mod command {
+    //! Stub.
+    #[path = "columns.rs"]
+    pub mod columns;
+    pub use columns::{Nulls, Shape};
+}
+pub mod resp;

@@ -2,14 +2,17 @@
 //!
 //! Four small parts that share no state: [`decode`] turns client bytes into commands, [`scan`] finds where a reply
 //! ends without looking inside it, [`convert`] rewrites a RESP3 reply for a RESP2 client, and [`encode`] is the one
-//! place where a reply of Larder's own is written.
+//! place where a reply of Larder's own is written. [`number`] holds the strict decimal integers beneath all four.
 //!
 //! Source of the format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 pub mod convert;
 pub mod decode;
 pub mod encode;
+pub mod number;
 pub mod scan;
+#[cfg(test)]
+mod values;
 
 /// The protocol version that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +98,7 @@ impl<'a> Command<'a> {
 
     /// Whether argument `i` exists and equals `word`, whatever its case.
     pub fn is(&self, i: usize, word: &str) -> bool {
-        self.opt(i).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+        self.opt(i)
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     }
 }
