@@ -10,11 +10,18 @@ use larder::resp::scan::{Malformed, Scanner};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that short inputs reach every limit.
-const LIMITS: DecodeLimits = DecodeLimits { max_bulk: 64, max_args: 8, max_inline: 48, max_request: 128 };
+const LIMITS: DecodeLimits = DecodeLimits {
+    max_bulk: 64,
+    max_args: 8,
+    max_inline: 48,
+    max_request: 128,
+};
 
 // The first byte says how large the pieces are.
 fuzz_target!(|input: &[u8]| {
-    let Some((&piece, stream)) = input.split_first() else { return };
+    let Some((&piece, stream)) = input.split_first() else {
+        return;
+    };
     let piece = usize::from(piece % 16) + 1;
     assert_eq!(requests(stream, piece), requests(stream, usize::MAX));
     assert_eq!(replies(stream, piece), replies(stream, usize::MAX));
@@ -72,7 +79,13 @@ fn convert(reply: &[u8]) {
             let mut out = Vec::new();
             if to_resp2(reply, shape, &mut out).is_ok() {
                 assert_eq!(Scanner::default().scan(&out), Ok(Some(out.len())));
-                assert!(same_in_both(&out, Shape { nulls, pairs: false }));
+                assert!(same_in_both(
+                    &out,
+                    Shape {
+                        nulls,
+                        pairs: false
+                    }
+                ));
                 assert_eq!(same_in_both(reply, shape), reply == out);
             }
         }
