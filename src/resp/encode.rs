@@ -94,7 +94,7 @@ pub fn set(out: &mut Vec<u8>, proto: Proto, len: usize) {
     }
 }
 
-/// The head of a push; `len` elements are to follow. RESP3 only: what RESP2 subscribers get is an [`array`].
+/// The head of a push; `len` elements are to follow. RESP3 only: what RESP2 subscribers get is an [`array()`].
 pub fn push(out: &mut Vec<u8>, len: usize) {
     head(out, b'>', len);
 }
