@@ -203,6 +203,11 @@ impl Flights {
 }
 
 impl Fill {
+    /// Hash of upstream and key.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Whether nothing has happened to the key since the read was planned. Under the stripe's lock.
     pub fn still_holds(&self, fills: &Fills, current: Stamp) -> bool {
         fills.word(self.hash) == self.word && self.stamp == current

@@ -101,19 +101,19 @@ impl<R: Receiver + 'static> Lane<R> {
         self.inner.borrow().out.len() > CONGESTED
     }
 
+    /// Why a command would fail at once: the endpoint could not be reached a moment ago.
+    #[inline]
+    pub fn refusal(&self, now: Micros) -> Option<String> {
+        match &self.inner.borrow().phase {
+            Phase::Down { until, error } if now < *until => Some(error.clone()),
+            _ => None,
+        }
+    }
+
     /// Sends one command. `token` names the receiver, which is only made if the last one cannot take the reply too.
     #[inline]
     pub fn send(&self, request: &[u8], token: (u64, u64), now: Micros, receiver: impl FnOnce() -> R) {
         let mut inner = self.inner.borrow_mut();
-        if let Phase::Down { until, error } = &inner.phase {
-            if now < *until {
-                let error = error.clone();
-                drop(inner);
-                receiver().lost(1, &error);
-                return;
-            }
-            inner.phase = Phase::Idle;
-        }
         if inner.out.is_empty()
             && let Some(waker) = inner.waker.take()
         {

@@ -44,8 +44,10 @@ pub struct Job<J> {
 /// What the reader hands on, in the order of the stream.
 #[derive(Debug)]
 pub enum Event<'a, J> {
-    /// A connection is up and what is read on it is covered; the mode in which it works.
-    Up(Mode),
+    /// A connection is up and what is read on it is covered; the mode in which it works, and the protocol version.
+    Up(Mode, Proto),
+    /// A batch of frames has been handed on; what has gathered may be passed along.
+    Batch,
     /// Nothing that was read before is covered any more.
     Lost(&'a str),
     /// An answered heartbeat: all pushes made before it was sent have been seen.
@@ -162,13 +164,13 @@ where
     loop {
         let opened = open(&endpoint, coherence).await;
         let error = match opened {
-            Ok((wire, mode)) => {
+            Ok((wire, mode, proto)) => {
                 failures = 0;
                 if said != Some(mode) {
                     said = Some(mode);
                     announce(&endpoint, mode);
                 }
-                handler(Event::Up(mode));
+                handler(Event::Up(mode, proto));
                 tracked.set_open();
                 let now = Micros::now();
                 let mut stream = Stream {
@@ -199,6 +201,7 @@ where
         for job in tracked.shut() {
             handler(Event::Failed(job.tag));
         }
+        handler(Event::Batch);
         if failures < 2 {
             tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
         }
@@ -222,11 +225,11 @@ fn announce(endpoint: &Endpoint, mode: Mode) {
 }
 
 /// Connects and finds out in which mode: asks for tracking and whether it is really on.
-async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode), Failure> {
+async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode, Proto), Failure> {
     let identity = |proto| Identity { database: 0, proto, credentials: endpoint.credentials.clone() };
     let untracked = async |proto| {
         let wire = wire::open(endpoint, &identity(proto), "larder-reads", &[]).await?;
-        Ok((wire, Mode::Ttl))
+        Ok((wire, Mode::Ttl, proto))
     };
     if coherence == Coherence::Ttl {
         return match untracked(Proto::Resp3).await {
@@ -241,7 +244,7 @@ async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode),
             // Some managed services say OK and do nothing.
             let info = wire.ask(&[b"CLIENT", b"TRACKINGINFO"]).await.map_err(|error| Failure::Lost(error.to_string()))?;
             if info.windows(4).any(|window| window == b"\r\non") || info.starts_with(b"-ERR unknown subcommand") {
-                return Ok((wire, Mode::Tracking));
+                return Ok((wire, Mode::Tracking, Proto::Resp3));
             }
             Failure::Refused("CLIENT TRACKING was accepted but is not on".into())
         }
@@ -352,6 +355,7 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
                 self.reply(frame)?;
             }
         }
+        (self.handler)(Event::Batch);
         Ok(used)
     }
 

@@ -1,0 +1,282 @@
+//! Where the tracked connection meets the near-cache: pushes and replies are applied in the order of the stream.
+//!
+//! This is the only code that fills the cache. It runs inside the reader of the tracked connection, frame by frame,
+//! so whatever it stores is true as of one position of the stream, and whatever a push voids is void before the next
+//! frame is looked at. Replies for waiting sessions are gathered per worker and handed over once per read.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::app::App;
+use crate::cache::near::{Cause, Filled, tally};
+use crate::cache::policy::{Known, Lifetime};
+use crate::cache::{Fill, Query, Waiter};
+use crate::clock::Micros;
+use crate::command::Shape;
+use crate::inbox::{Letter, Payload};
+use crate::resp::{Proto, convert, scan};
+use crate::upstream::tracked::{Event, Job, Mode};
+
+/// What a session leaves with a job for the tracked connection.
+#[derive(Debug)]
+pub enum Tag {
+    /// One reply that others may join.
+    One(Box<One>),
+    /// A reply for the cache alone.
+    Quiet(Box<Quiet>),
+    /// MGET: parts of one reply.
+    Many(Box<Many>),
+    /// The reply of a command that may have changed any key: held back until every push that it caused has been seen.
+    Barrier(Waiter, Arc<[u8]>),
+}
+
+/// A cacheable read of one key.
+#[derive(Debug)]
+pub struct One {
+    /// Leave to store it.
+    pub fill: Fill,
+    /// The command, should the read not be done.
+    pub request: Arc<[u8]>,
+    /// How the reply may be kept.
+    pub terms: Terms,
+}
+
+/// A cacheable read of one key that nobody waits for.
+#[derive(Debug)]
+pub struct Quiet {
+    /// Leave to store it.
+    pub fill: Fill,
+    /// Which reply it is.
+    pub form: Part,
+    /// How the reply may be kept.
+    pub terms: Terms,
+}
+
+/// Several keys read by one MGET.
+#[derive(Debug)]
+pub struct Many {
+    /// Who asked.
+    pub waiter: Waiter,
+    /// The command, should the read not be done.
+    pub request: Arc<[u8]>,
+    /// The keys to store, in the order in which their expiries were asked for.
+    pub parts: Vec<(Fill, Part)>,
+    /// How they may be kept.
+    pub terms: Terms,
+}
+
+/// A key of a read, and its place in the reply.
+#[derive(Debug)]
+pub struct Part {
+    /// Hash of upstream and key.
+    pub hash: u64,
+    /// Database it was read in.
+    pub database: u16,
+    /// Row of the command that the part stands for.
+    pub command: u16,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Which element of the reply.
+    pub element: usize,
+}
+
+/// How replies of a route and command may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Caps of the route.
+    pub lifetime: Lifetime,
+    /// How the reply is rewritten for RESP2.
+    pub shape: Shape,
+    /// Its fields may expire unseen.
+    pub unseen_expiry: bool,
+}
+
+/// The state of the reader.
+pub struct Reader {
+    app: Arc<App>,
+    mode: Mode,
+    letters: RefCell<Vec<Vec<Letter>>>,
+}
+
+const UPSTREAM: u16 = 0;
+const ARRAY_OF_BULKS: Shape = Shape { nulls: crate::command::Nulls::Bulk, pairs: false };
+
+impl Reader {
+    /// A reader that fills `app`'s near-cache.
+    pub fn new(app: Arc<App>) -> Self {
+        let workers = app.inboxes.len();
+        Self { app, mode: Mode::Tracking, letters: RefCell::new((0..workers).map(|_| Vec::new()).collect()) }
+    }
+
+    /// Applies one event of the stream.
+    pub fn apply(&mut self, event: Event<'_, Tag>) {
+        let Some(origin) = self.app.origin() else { return };
+        let (near, coverage) = (&self.app.near, &origin.coverage);
+        match event {
+            Event::Up(mode, proto) => {
+                origin.old_protocol.store(proto == Proto::Resp2, std::sync::atomic::Ordering::Relaxed);
+                self.mode = mode;
+                let until = match mode {
+                    Mode::Tracking => Micros::now().plus(origin.lease()),
+                    Mode::Ttl => Micros::NEVER,
+                };
+                origin.note_mode(Some(mode));
+                coverage.begin(until);
+            }
+            Event::Lost(why) => {
+                // In TTL mode nothing depends on the connection.
+                if self.mode == Mode::Tracking {
+                    coverage.lose();
+                    tally(&near.tallies.coverage_lost);
+                    tracing::warn!("near-cache not covered: tracked connection lost: {why}");
+                }
+                origin.note_mode(None);
+            }
+            Event::Alive { sent_at } => {
+                if self.mode == Mode::Tracking {
+                    coverage.extend(sent_at.plus(origin.lease()));
+                }
+            }
+            Event::Invalidate(key) => {
+                if !crate::faults::drops_invalidations() {
+                    near.invalidate(UPSTREAM, key, Cause::Push);
+                }
+            }
+            Event::InvalidateAll => {
+                if !crate::faults::drops_invalidations() {
+                    coverage.flush();
+                    tally(&near.tallies.flushes);
+                    near.sweep(UPSTREAM, coverage.stamp());
+                }
+            }
+            Event::Done { tag, pttls, reply, sent_at } => self.done(tag, pttls, reply, sent_at),
+            Event::Failed(tag) => self.failed(tag),
+            Event::Batch => self.deliver(),
+        }
+    }
+
+    /// Hands over what has gathered.
+    fn deliver(&self) {
+        for (letters, inbox) in self.letters.borrow_mut().iter_mut().zip(&self.app.inboxes) {
+            if !letters.is_empty() {
+                inbox.post(letters.drain(..));
+            }
+        }
+    }
+
+    fn post(&self, waiter: Waiter, payload: Payload) {
+        if let Some(letters) = self.letters.borrow_mut().get_mut(usize::from(waiter.worker)) {
+            letters.push(Letter::Reply(waiter, payload));
+        }
+    }
+
+    fn done(&self, tag: Tag, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+        let Some(origin) = self.app.origin() else { return };
+        match tag {
+            Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
+            Tag::One(one) => {
+                let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied(), reply, sent_at);
+                if let Some((entry, waiters)) = self.app.near.finish(one.fill, &origin.coverage, &filled) {
+                    for waiter in waiters {
+                        self.post(waiter, Payload::Entry(entry.clone()));
+                    }
+                }
+            }
+            Tag::Quiet(quiet) => {
+                let filled = self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied(), reply, sent_at);
+                self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), &origin.coverage, &filled);
+            }
+            Tag::Many(many) => {
+                self.keep_parts(&many, pttls, reply, sent_at);
+                self.post(many.waiter, Payload::Resp3(reply.into(), ARRAY_OF_BULKS));
+            }
+        }
+    }
+
+    /// Stores the elements of an MGET's reply as what GET would have answered.
+    fn keep_parts(&self, many: &Many, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+        let Some(origin) = self.app.origin() else { return };
+        let Some(elements) = elements(reply) else { return };
+        for ((fill, part), pttl) in many.parts.iter().zip(pttls) {
+            let Some(element) = elements.get(part.element).map(|range| &reply[range.clone()]) else { continue };
+            // A null also stands for a key of another type, for which GET answers an error.
+            if !element.starts_with(b"$") && *pttl != -2 {
+                continue;
+            }
+            let filled = self.filled(&many.terms, part.hash, Some(*pttl), element, sent_at);
+            self.app.near.finish_alone(fill, &query(part), &origin.coverage, &filled);
+        }
+    }
+
+    /// Judges a reply: may it be kept, and until when.
+    fn filled<'a>(&self, terms: &Terms, hash: u64, pttl: Option<i64>, reply: &'a [u8], sent_at: Micros) -> Filled<'a> {
+        let pttl = pttl.unwrap_or(-2);
+        let negative = matches!(reply, b"_\r\n" | b"$-1\r\n" | b"*-1\r\n") || pttl == -2;
+        let expires_at = terms.lifetime.expires_at(&Known {
+            read_at: sent_at,
+            pttl,
+            negative,
+            untracked: self.mode == Mode::Ttl || terms.unseen_expiry,
+            dice: hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sent_at.0.wrapping_mul(0xbf58_476d_1ce4_e5b9),
+        });
+        let old_protocol = self.app.origin().is_some_and(|origin| origin.proto() == Proto::Resp2);
+        Filled {
+            reply,
+            shape: terms.shape,
+            same_in_both: old_protocol || convert::same_in_both(reply, terms.shape),
+            negative,
+            read_at: sent_at,
+            expires_at,
+            keep: !reply.starts_with(b"-") && !reply.starts_with(b"!"),
+        }
+    }
+
+    /// Whoever waited does the read without the cache.
+    fn failed(&self, tag: Tag) {
+        match tag {
+            // The connection is gone, hence nothing is fresh: there is nothing left to wait for.
+            Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
+            Tag::One(one) => {
+                for waiter in self.app.near.abandon(&one.fill) {
+                    self.post(waiter, Payload::Retry(Arc::clone(&one.request)));
+                }
+            }
+            Tag::Many(many) => self.post(many.waiter, Payload::Retry(many.request)),
+            Tag::Quiet(_) => {}
+        }
+    }
+}
+
+fn query(part: &Part) -> Query<'_> {
+    let Part { hash, database, command, ref key, .. } = *part;
+    Query { hash, upstream: UPSTREAM, database, command, key, args: b"" }
+}
+
+/// Where the elements of an array lie.
+fn elements(reply: &[u8]) -> Option<Vec<std::ops::Range<usize>>> {
+    let header = reply.iter().position(|byte| *byte == b'\n')? + 1;
+    if reply.first() != Some(&b'*') {
+        return None;
+    }
+    let mut found = Vec::new();
+    let mut at = header;
+    let mut scanner = scan::Scanner::default();
+    while at < reply.len() {
+        let length = scanner.scan(&reply[at..]).ok()??;
+        found.push(at..at + length);
+        at += length;
+    }
+    Some(found)
+}
+
+/// A single-key read as a job.
+pub fn one_key(key: &[u8], database: u32, request: &[u8], tag: Tag) -> Job<Tag> {
+    Job { database, keys: SmallVec::from_iter([Box::from(key)]), request: request.to_vec(), tag }
+}
+
+/// A barrier as a job.
+pub fn barrier(waiter: Waiter, held: &[u8]) -> Job<Tag> {
+    Job { database: 0, keys: SmallVec::new(), request: Vec::new(), tag: Tag::Barrier(waiter, held.into()) }
+}

@@ -1,0 +1,67 @@
+//! Counters of the hot path: plain cells that one worker writes and anybody may read.
+//!
+//! A cell is an atomic that its owner changes with a load and a store, which costs what a plain variable costs; there
+//! is never more than one writer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One cell. Only its worker may change it.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Reads it.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Latency buckets: powers of two of microseconds, 1 us to about 8 s, then everything above.
+pub const BUCKETS: usize = 24;
+
+/// The cells of one worker.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Counters {
+    pub commands: Cell,
+    pub hits: Cell,
+    pub misses: Cell,
+    pub joined: Cell,
+    pub bypassed: Cell,
+    pub forwarded: Cell,
+    pub local: Cell,
+    pub errors: Cell,
+    pub input_bytes: Cell,
+    pub output_bytes: Cell,
+    /// Written by the acceptor alone.
+    pub clients_accepted: Cell,
+    pub clients_left: Cell,
+    pub clients_closed_by_limit: Cell,
+    pub upstream_replies: Cell,
+    pub upstream_failures: Cell,
+    pub latency_micros: Cell,
+    pub latency: [Cell; BUCKETS],
+}
+
+impl Counters {
+    /// Notes that `count` replies came from the upstream, the first of them after `micros`.
+    #[inline]
+    pub fn upstream(&self, count: u32, micros: u64) {
+        self.upstream_replies.add(u64::from(count));
+        self.latency_micros.add(micros * u64::from(count));
+        let bucket = (64 - micros.leading_zeros()) as usize;
+        self.latency[bucket.min(BUCKETS - 1)].add(u64::from(count));
+    }
+}

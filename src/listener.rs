@@ -1,0 +1,182 @@
+//! Listeners: accept clients, keep to the limits, hand each to the worker with the fewest.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::app::App;
+use crate::clock::Micros;
+use crate::config::{self, Address};
+use crate::inbox::Letter;
+use crate::net::{self, Stream};
+use crate::session::clients::{Client, Told};
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    /// Where it listens, for people.
+    pub name: String,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A client on its way to its worker.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: AcceptedSocket,
+    tls: Option<Arc<ServerConfig>>,
+    /// What is known of it.
+    pub client: Arc<Client>,
+}
+
+#[derive(Debug)]
+enum AcceptedSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A client has this long for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When accepting fails (no file descriptors), the next try waits this long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a listener. The error says what is wrong with which address.
+pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
+    let tls = config.tls.as_ref().map(net::server_tls).transpose()?;
+    let failed = |error: io::Error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another address with --listen",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose a higher one",
+            _ => "",
+        };
+        format!("cannot listen on {}: {error}{remedy}", config.address)
+    };
+    match &config.address {
+        Address::Tcp { host, port } => {
+            let socket = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+            let name = socket.local_addr().map_err(failed)?.to_string();
+            Ok(Listener { socket: Socket::Tcp(socket), tls, name })
+        }
+        Address::Unix(path) => {
+            // A socket that a process before us has left behind is in the way; one that answers is not ours to take.
+            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+                let _ = std::fs::remove_file(path);
+            }
+            let socket = UnixListener::bind(path).map_err(failed)?;
+            Ok(Listener { socket: Socket::Unix(socket), tls, name: format!("unix:{}", path.display()) })
+        }
+    }
+}
+
+/// Accepts clients for ever.
+pub async fn accept(listener: Listener, app: Arc<App>) {
+    loop {
+        let accepted = match &listener.socket {
+            Socket::Tcp(socket) => socket.accept().await.map(|(stream, from)| {
+                // A client that asks and waits wants its answer at once.
+                let _ = stream.set_nodelay(true);
+                let to = stream.local_addr().map(|at| at.to_string()).unwrap_or_default();
+                (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
+            }),
+            Socket::Unix(socket) => socket
+                .accept()
+                .await
+                .map(|(stream, _)| (Stream::Unix(stream), format!("{}:0", listener.name), format!("{}:0", listener.name), None)),
+        };
+        match accepted {
+            Ok((stream, from, to, ip)) => admit(&listener, &app, stream, from, to, ip).await,
+            Err(error) => {
+                tracing::warn!("accepting on {} failed: {error}", listener.name);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn admit(
+    listener: &Listener,
+    app: &App,
+    stream: Stream,
+    address: String,
+    local_address: String,
+    ip: Option<IpAddr>,
+) {
+    let fewest = app.counters.iter().enumerate().min_by_key(|(_, counters)| {
+        counters.clients_accepted.value().wrapping_sub(counters.clients_left.value())
+    });
+    let worker = fewest.map_or(0, |(number, _)| number);
+    let client = Arc::new(Client {
+        id: app.clients.next_id(),
+        address,
+        local_address,
+        ip,
+        worker: worker as u16,
+        since: Micros::now(),
+        told: Mutex::new(Told::default()),
+        database: AtomicU32::new(0),
+        proto: AtomicU8::new(2),
+        active_at: AtomicU64::new(Micros::now().0),
+    });
+    let limits = &app.config.limits;
+    if !app.clients.enter(&client, limits.max_clients, limits.max_clients_per_address) {
+        let refused = app.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if refused.is_power_of_two() {
+            tracing::warn!("client refused: limits.max_clients is reached (refused so far: {refused})");
+        }
+        refuse(stream).await;
+        return;
+    }
+    app.counters[worker].clients_accepted.add(1);
+    let socket = match stream {
+        Stream::Tcp(stream) => stream.into_std().map(AcceptedSocket::Tcp),
+        Stream::Unix(stream) => stream.into_std().map(AcceptedSocket::Unix),
+        Stream::Tls(_) => return,
+    };
+    match socket {
+        Ok(socket) => {
+            let accepted = Accepted { socket, tls: listener.tls.clone(), client };
+            app.inboxes[worker].post([Letter::Client(Box::new(accepted))]);
+        }
+        Err(error) => {
+            tracing::warn!("client lost: {error}");
+            app.clients.leave(&client);
+        }
+    }
+}
+
+/// Redis's words; never waits for the client to take them.
+async fn refuse(mut stream: Stream) {
+    let words = b"-ERR max number of clients reached\r\n";
+    let _ = tokio::time::timeout(Duration::from_millis(10), stream.write_all(words)).await;
+}
+
+impl Accepted {
+    /// The stream, registered with the calling thread's runtime; after the TLS handshake where there is one.
+    pub async fn into_stream(self: Box<Self>) -> io::Result<Stream> {
+        match (self.socket, self.tls) {
+            (AcceptedSocket::Unix(socket), _) => Ok(Stream::Unix(UnixStream::from_std(socket)?)),
+            (AcceptedSocket::Tcp(socket), None) => Ok(Stream::Tcp(TcpStream::from_std(socket)?)),
+            (AcceptedSocket::Tcp(socket), Some(tls)) => {
+                let handshake = TlsAcceptor::from(tls).accept(TcpStream::from_std(socket)?);
+                let stream = tokio::time::timeout(HANDSHAKE, handshake)
+                    .await
+                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake"))??;
+                Ok(Stream::Tls(Box::new(stream.into())))
+            }
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! A session: one client, read, served and answered in order by one task of one worker.
+//!
+//! * [`replies`]: its replies in the order of its commands.
+//! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
+//! * [`clients`]: what the process knows of all clients (CLIENT LIST).
+//! * [`local`]: the commands that Larder answers itself.
+
+pub mod clients;
+pub mod local;
+pub mod receiver;
+pub mod replies;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock::Micros;
+use crate::inbox::Payload;
+use crate::net::Stream;
+use crate::resp::decode::Decoder;
+use crate::resp::{Proto, convert, encode};
+use crate::serve::{Flow, serve};
+use crate::upstream::lane::Lane;
+use crate::upstream::{Credentials, Identity};
+use crate::worker::Worker;
+use clients::Client;
+use receiver::Receipt;
+use replies::Replies;
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number, never used again (CLIENT ID).
+    pub id: u64,
+    /// The worker it lives on.
+    pub worker: Rc<Worker>,
+    /// What others may know of it.
+    pub client: Arc<Client>,
+    /// Everything that changes.
+    pub state: RefCell<State>,
+}
+
+/// What changes during a session.
+#[derive(Debug)]
+pub struct State {
+    /// Output and awaited replies.
+    pub replies: Replies,
+    /// Protocol version that the client speaks now.
+    pub proto: Proto,
+    /// Selected database.
+    pub database: u32,
+    /// The client's own credentials, where they are not those of the configuration.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What becomes of replies (CLIENT REPLY).
+    pub reply_mode: ReplyMode,
+    /// The lane for the present identity, once one was needed.
+    pub lane: Option<Rc<Lane<Receipt>>>,
+    /// The slot into which the last forwarded command's reply goes.
+    pub lane_seq: u64,
+    /// Replies awaited on lanes.
+    pub lane_owed: u32,
+    /// Reads awaited on the tracked connection.
+    pub reads_owed: u32,
+    /// Writes awaited that may change keys they do not name: until they are done the cache is not asked.
+    pub opaque_owed: u32,
+    /// The identity changed while replies were awaited: the next forwarded command waits for them.
+    pub drain_first: bool,
+    /// An answer is being worked out (AUTH); the commands behind it wait.
+    pub busy: bool,
+    /// When the present batch of commands was read.
+    pub now: Micros,
+    /// How the session ends, if it does.
+    pub ending: Ending,
+    stalled: bool,
+    /// How much output may be unsent before commands wait; grows while the client takes nothing.
+    output_allowance: usize,
+    starved: bool,
+    waker: Option<Waker>,
+}
+
+/// What becomes of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// They are sent.
+    On,
+    /// They are not.
+    Off,
+    /// That of the next command is not.
+    SkipNext,
+    /// That of the command being served is not.
+    Skip,
+}
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// Not yet.
+    Open,
+    /// When every reply has been sent; nothing more is read.
+    AfterReplies,
+    /// At once.
+    Now,
+}
+
+/// The socket's side of a session.
+struct Io {
+    stream: Stream,
+    /// Bytes read and not yet served.
+    input: Vec<u8>,
+    /// How far `input` has been served.
+    served: usize,
+    decoder: Decoder,
+    end_of_input: bool,
+}
+
+/// Output beyond which a client's further commands wait until it has taken some.
+const ALLOWANCE: usize = 256 << 10;
+/// Reads in a row before other sessions get their turn.
+const TURNS: usize = 4;
+
+/// Serves one client until it leaves or is made to.
+pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
+    let session = Rc::new(Session {
+        id: client.id,
+        client,
+        state: RefCell::new(State::new()),
+        worker: Rc::clone(&worker),
+    });
+    worker.enter(&session);
+    let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
+    let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
+    if let Err(error) = end
+        && error.kind() == io::ErrorKind::QuotaExceeded
+    {
+        worker.counters.clients_closed_by_limit.add(1);
+        tracing::warn!(client = session.id, "client closed: {error}");
+    }
+    {
+        let mut state = session.state.borrow_mut();
+        state.ending = Ending::Now;
+        state.replies.abandon();
+        state.lane = None;
+        state.waker = None;
+    }
+    worker.leave(&session);
+    // A polite end for TLS; a plain socket's end is the drop.
+    let _ = tokio::time::timeout(
+        std::time::Duration::from_secs(1),
+        poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)),
+    )
+    .await;
+}
+
+// === impl State ===
+
+impl State {
+    fn new() -> Self {
+        Self {
+            replies: Replies::default(),
+            proto: Proto::Resp2,
+            database: 0,
+            credentials: None,
+            reply_mode: ReplyMode::On,
+            lane: None,
+            lane_seq: u64::MAX,
+            lane_owed: 0,
+            reads_owed: 0,
+            opaque_owed: 0,
+            drain_first: false,
+            busy: false,
+            now: Micros(0),
+            ending: Ending::Open,
+            stalled: false,
+            output_allowance: ALLOWANCE,
+            starved: false,
+            waker: None,
+        }
+    }
+
+    /// As what the session's commands are forwarded.
+    pub fn identity(&self, own: Option<&Arc<Credentials>>) -> Identity {
+        Identity {
+            database: self.database,
+            proto: self.proto,
+            credentials: self.credentials.as_ref().or(own).cloned(),
+        }
+    }
+
+    /// The database, protocol version or user is about to change.
+    pub fn change_identity(&mut self) {
+        self.lane = None;
+        self.lane_seq = u64::MAX;
+        self.drain_first = self.lane_owed > 0 || self.reads_owed > 0;
+    }
+
+    /// Forgets what HELLO, AUTH, SELECT and CLIENT have set.
+    pub fn reset(&mut self) {
+        self.change_identity();
+        self.proto = Proto::Resp2;
+        self.database = 0;
+        self.credentials = None;
+        self.set_reply_mode(ReplyMode::On);
+    }
+
+    /// Switches replies on or off from the next command on.
+    pub fn set_reply_mode(&mut self, mode: ReplyMode) {
+        self.reply_mode = mode;
+        self.replies.mute(mode == ReplyMode::Off || mode == ReplyMode::Skip);
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ends the session, at the latest so.
+    pub fn end(&mut self, ending: Ending) {
+        self.ending = self.ending.max(ending);
+        self.wake();
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// `count` replies for slot `seq` are written by `write`, in the protocol version it is told.
+    pub fn deliver(&self, seq: u64, count: u32, write: impl FnOnce(&mut Vec<u8>, Proto)) {
+        let mut state = self.state.borrow_mut();
+        if state.ending == Ending::Now {
+            return;
+        }
+        if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+            state.end(Ending::Now);
+            return;
+        }
+        let Some(proto) = state.replies.proto(seq) else { return };
+        if state.replies.bare() {
+            state.replies.adopt(self.worker.lend_buffer());
+        }
+        state.replies.arrive(seq, count, |out| write(out, proto));
+        state.wake();
+    }
+
+    /// Commands on a lane have their answer (or never will).
+    pub fn lane_done(&self, count: u32, opaque: u32) {
+        let mut state = self.state.borrow_mut();
+        state.lane_owed = state.lane_owed.saturating_sub(count);
+        state.opaque_owed = state.opaque_owed.saturating_sub(opaque);
+    }
+
+    /// A reply that came by way of another worker.
+    pub fn receive(self: &Rc<Self>, seq: u64, payload: &Payload) {
+        match payload {
+            Payload::Verbatim(_) => {
+                let mut state = self.state.borrow_mut();
+                state.opaque_owed = state.opaque_owed.saturating_sub(1);
+            }
+            _ => {
+                let mut state = self.state.borrow_mut();
+                state.reads_owed = state.reads_owed.saturating_sub(1);
+            }
+        }
+        match payload {
+            Payload::Entry(entry) => {
+                let form = entry.facts();
+                let (shape, same) = (form.shape(), form.same_in_both());
+                self.deliver(seq, 1, |out, proto| write_resp3(out, proto, entry.reply(), shape, same));
+            }
+            Payload::Resp3(reply, shape) => {
+                self.deliver(seq, 1, |out, proto| write_resp3(out, proto, reply, *shape, false));
+            }
+            Payload::Verbatim(reply) => self.deliver(seq, 1, |out, _| out.extend_from_slice(reply)),
+            Payload::Retry(request) => {
+                let sent = crate::serve::forward_again(self, seq, request);
+                if !sent {
+                    self.deliver(seq, 1, |out, _| {
+                        encode::error(out, "ERR the upstream connection was lost while this read was awaited; it can be repeated");
+                    });
+                }
+            }
+        }
+    }
+
+    /// Looks after the session a few times a second: a client that takes nothing gets a growing allowance, and at the
+    /// limit it is closed. (Its commands would wait for ever otherwise: many clients send a whole pipeline before
+    /// they read.)
+    pub fn tick(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.starved {
+            let limit = self.worker.app.config.limits.max_output;
+            state.output_allowance = state.output_allowance.saturating_mul(2);
+            if state.replies.unsent() as u64 > limit {
+                state.end(Ending::Now);
+            }
+            state.wake();
+        } else if state.stalled {
+            state.wake();
+        }
+    }
+
+    fn poll(self: &Rc<Self>, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
+        let mut state = self.state.borrow_mut();
+        state.now = Micros::now();
+        for turn in 0.. {
+            state.starved = false;
+            self.serve_input(&mut state, io);
+            let all_sent = match self.send(cx, &mut state, io) {
+                Ok(all_sent) => all_sent,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+                let text = "more replies than limits.max_output waited to be read";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
+            }
+            if state.ending == Ending::Now {
+                return Poll::Ready(Ok(()));
+            }
+            // After the end of input, what came whole is still answered.
+            let ending = state.ending == Ending::AfterReplies || io.end_of_input;
+            let finished = state.ending == Ending::AfterReplies || io.end_of_input && !self.must_wait(&mut state);
+            if finished && all_sent && state.replies.complete() && !state.busy {
+                return Poll::Ready(Ok(()));
+            }
+            if all_sent && state.starved {
+                // The socket took everything meanwhile: on with what waited.
+                state.output_allowance = ALLOWANCE;
+                continue;
+            }
+            if ending || self.must_wait(&mut state) {
+                state.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if turn == TURNS {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.read(cx, &mut state, io) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    state.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether commands must not be served now, though there may be some.
+    fn must_wait(&self, state: &mut State) -> bool {
+        if state.replies.unsent() >= state.output_allowance {
+            state.starved = true;
+        }
+        state.stalled || state.busy || state.starved || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
+    }
+
+    /// Serves the commands that lie in the session's own buffer.
+    fn serve_input(self: &Rc<Self>, state: &mut State, io: &mut Io) {
+        state.stalled = false;
+        if io.served == io.input.len() {
+            return;
+        }
+        let Io { input, served, decoder, .. } = io;
+        *served += self.serve_bytes(state, decoder, &input[*served..]);
+        if *served == input.len() {
+            *input = Vec::new();
+            *served = 0;
+            decoder.release();
+        }
+    }
+
+    /// Serves the whole commands at the start of `bytes`, as far as they may be served now; how many bytes that was.
+    fn serve_bytes(self: &Rc<Self>, state: &mut State, decoder: &mut Decoder, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && state.ending == Ending::Open && !self.must_wait(state) {
+            match decoder.decode(&bytes[at..], &self.worker.decode_limits) {
+                Ok(Some(length)) => {
+                    if let Some(command) = decoder.command(&bytes[at..]) {
+                        if state.reply_mode == ReplyMode::SkipNext {
+                            state.set_reply_mode(ReplyMode::Skip);
+                        }
+                        match serve(self, state, &command) {
+                            Flow::Next => {}
+                            Flow::Stall => {
+                                state.stalled = true;
+                                if state.reply_mode == ReplyMode::Skip {
+                                    state.set_reply_mode(ReplyMode::SkipNext);
+                                    state.replies.mute(false);
+                                }
+                                return at;
+                            }
+                        }
+                        if state.reply_mode == ReplyMode::Skip {
+                            state.set_reply_mode(ReplyMode::On);
+                        }
+                    }
+                    at += length;
+                }
+                Ok(None) => return at,
+                Err(fault) => {
+                    encode::error(state.replies.now(), &format!("ERR {fault}"));
+                    state.ending = state.ending.max(Ending::AfterReplies);
+                    return bytes.len();
+                }
+            }
+        }
+        if state.ending > Ending::Open {
+            // What comes after QUIT, or after bytes that are no command, is never carried out.
+            return bytes.len();
+        }
+        at
+    }
+
+    /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.
+    fn read(self: &Rc<Self>, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> Poll<io::Result<()>> {
+        if io.input.is_empty() {
+            let scratch = Rc::clone(&self.worker.scratch);
+            let mut scratch = scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = buffer.filled();
+            io.end_of_input = bytes.is_empty();
+            self.worker.counters.input_bytes.add(bytes.len() as u64);
+            if state.replies.bare() {
+                state.replies.adopt(self.worker.lend_buffer());
+            }
+            let served = self.serve_bytes(state, &mut io.decoder, bytes);
+            if served < bytes.len() {
+                io.input.extend_from_slice(&bytes[served..]);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        // The rest of a long command: straight behind what is there.
+        io.input.drain(..io.served);
+        io.served = 0;
+        let wanted = io.decoder.wanted().saturating_sub(io.input.len());
+        // Room for what was announced is made as it arrives: an announcement alone costs no memory.
+        let room = wanted.clamp(4 << 10, 256 << 10);
+        let start = io.input.len();
+        io.input.resize(start + room, 0);
+        let mut buffer = ReadBuf::new(&mut io.input[start..]);
+        let polled = Pin::new(&mut io.stream).poll_read(cx, &mut buffer);
+        let read = buffer.filled().len();
+        io.input.truncate(start + read);
+        match polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {}
+        }
+        io.end_of_input = read == 0;
+        self.worker.counters.input_bytes.add(read as u64);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what the socket takes. Whether that was all.
+    fn send(&self, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> io::Result<bool> {
+        while state.replies.unsent() > 0 {
+            match Pin::new(&mut io.stream).poll_write(cx, state.replies.to_send()) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.worker.counters.output_bytes.add(count as u64);
+                    state.output_allowance = ALLOWANCE;
+                    if let Some(buffer) = state.replies.mark_sent(count) {
+                        self.worker.return_buffer(buffer);
+                    }
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        if matches!(io.stream, Stream::Tls(_)) {
+            return match Pin::new(&mut io.stream).poll_flush(cx) {
+                Poll::Ready(done) => done.map(|()| true),
+                Poll::Pending => Ok(false),
+            };
+        }
+        Ok(true)
+    }
+}
+
+/// Writes a reply that is kept in RESP3 form for a client of either version.
+#[inline]
+pub fn write_resp3(out: &mut Vec<u8>, proto: Proto, reply: &[u8], shape: crate::command::Shape, same_in_both: bool) {
+    if proto == Proto::Resp3 || same_in_both {
+        out.extend_from_slice(reply);
+    } else if convert::to_resp2(reply, shape, out).is_err() {
+        encode::error(out, "ERR the upstream's reply cannot be told in RESP2");
+    }
+}

@@ -1,0 +1,267 @@
+//! The replies of a session, in the order of its commands, whatever order they arrive in.
+//!
+//! A reply that is known at once goes straight to the output, unless an earlier one is still awaited: then it lines
+//! up behind it. The usual pipeline of hits therefore never touches the queue.
+
+use std::collections::VecDeque;
+
+use crate::resp::Proto;
+
+/// Output and awaited replies of one session.
+#[derive(Debug, Default)]
+pub struct Replies {
+    out: Vec<u8>,
+    sent: usize,
+    slots: VecDeque<Slot>,
+    /// Number of the slot in front.
+    first: u64,
+    /// Commands whose replies are awaited.
+    owed: usize,
+    /// Replies are not wanted (CLIENT REPLY OFF or SKIP).
+    muted: bool,
+    /// Where unwanted replies go.
+    void: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Lined up behind an awaited one.
+    Ready(Vec<u8>),
+    /// Not all here yet.
+    Awaited(Awaited),
+}
+
+#[derive(Debug)]
+struct Awaited {
+    /// Replies still to come.
+    left: u32,
+    /// What came while an earlier slot was still awaited.
+    early: Vec<u8>,
+    /// The protocol version when the command was read.
+    proto: Proto,
+    /// Whether the reply is wanted.
+    muted: bool,
+}
+
+impl Replies {
+    /// Where a reply that is known now is written.
+    #[inline]
+    pub fn now(&mut self) -> &mut Vec<u8> {
+        if self.muted {
+            self.void.clear();
+            return &mut self.void;
+        }
+        if self.slots.is_empty() {
+            return &mut self.out;
+        }
+        self.lined_up()
+    }
+
+    #[cold]
+    fn lined_up(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.slots.back(), Some(Slot::Ready(_))) {
+            self.slots.push_back(Slot::Ready(Vec::new()));
+        }
+        match self.slots.back_mut() {
+            Some(Slot::Ready(bytes)) => bytes,
+            // The line above put one there.
+            _ => &mut self.void,
+        }
+    }
+
+    /// Replies of the commands from here on are wanted, or not.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    /// Whether they are not.
+    pub fn muted(&self) -> bool {
+        self.muted
+    }
+
+    /// A place for one reply that will come later; its number.
+    pub fn await_one(&mut self, proto: Proto) -> u64 {
+        self.slots.push_back(Slot::Awaited(Awaited { left: 1, early: Vec::new(), proto, muted: self.muted }));
+        self.owed += 1;
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The place that was just taken is not needed after all.
+    pub fn take_back(&mut self, seq: u64) {
+        if seq + 1 == self.first + self.slots.len() as u64 {
+            self.slots.pop_back();
+            self.owed -= 1;
+        }
+    }
+
+    /// One more reply from where those of slot `seq` come from, if that slot is the last one.
+    #[inline]
+    pub fn await_more(&mut self, seq: u64) -> bool {
+        let last = self.first + self.slots.len() as u64;
+        if seq + 1 != last {
+            return false;
+        }
+        match self.slots.back_mut() {
+            Some(Slot::Awaited(slot)) if slot.muted == self.muted && slot.left > 0 => {
+                slot.left += 1;
+                self.owed += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The protocol version in which slot `seq` is to be answered.
+    pub fn proto(&self, seq: u64) -> Option<Proto> {
+        match self.slots.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)? {
+            Slot::Awaited(slot) => Some(slot.proto),
+            Slot::Ready(_) => None,
+        }
+    }
+
+    /// `count` replies for slot `seq` are written by `write`.
+    pub fn arrive(&mut self, seq: u64, count: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(at) = seq.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
+        let Some(Slot::Awaited(slot)) = self.slots.get_mut(at) else { return };
+        slot.left -= count.min(slot.left);
+        self.owed -= (count as usize).min(self.owed);
+        if slot.muted {
+            self.void.clear();
+            write(&mut self.void);
+        } else if at == 0 {
+            write(&mut self.out);
+        } else {
+            write(&mut slot.early);
+        }
+        if at == 0 && slot.left == 0 {
+            self.advance();
+        }
+    }
+
+    /// Moves what is complete from the front of the line to the output.
+    fn advance(&mut self) {
+        while let Some(front) = self.slots.front_mut() {
+            match front {
+                Slot::Ready(bytes) => append(&mut self.out, bytes),
+                Slot::Awaited(slot) => {
+                    append(&mut self.out, &mut slot.early);
+                    if slot.left > 0 {
+                        return;
+                    }
+                }
+            }
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        if self.slots.capacity() > 1024 {
+            self.slots.shrink_to(16);
+        }
+    }
+
+    /// Commands whose replies are awaited.
+    pub fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Whether every reply is in the output.
+    pub fn complete(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes that the client has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// The bytes to send next.
+    pub fn to_send(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    /// The socket took `count` bytes. An emptied buffer is given back: an idle client keeps none.
+    pub fn mark_sent(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.sent += count;
+        if self.sent < self.out.len() {
+            return None;
+        }
+        self.sent = 0;
+        self.out.clear();
+        (self.out.capacity() > KEPT).then(|| std::mem::take(&mut self.out))
+    }
+
+    /// Takes over an emptied buffer that another session gave back.
+    pub fn adopt(&mut self, buffer: Vec<u8>) {
+        if self.out.capacity() == 0 {
+            self.out = buffer;
+        }
+    }
+
+    /// Whether the output has no buffer.
+    pub fn bare(&self) -> bool {
+        self.out.capacity() == 0
+    }
+
+    /// The client is gone or will be closed at once: nothing more is kept for it.
+    pub fn abandon(&mut self) {
+        *self = Self { first: self.first + self.slots.len() as u64, ..Self::default() };
+    }
+}
+
+/// An output buffer of up to this size stays with its session.
+const KEPT: usize = 1024;
+
+fn append(out: &mut Vec<u8>, bytes: &mut Vec<u8>) {
+    if out.is_empty() && bytes.len() > KEPT {
+        *out = std::mem::take(bytes);
+    } else {
+        out.append(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(replies: &mut Replies, seq: u64, count: u32, text: &[u8]) {
+        replies.arrive(seq, count, |out| out.extend_from_slice(text));
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_commands() {
+        let mut replies = Replies::default();
+        replies.now().extend_from_slice(b"1");
+        let second = replies.await_one(Proto::Resp2);
+        replies.now().extend_from_slice(b"3");
+        let fourth = replies.await_one(Proto::Resp2);
+        assert!(replies.await_more(fourth) && !replies.await_more(second));
+        replies.now().extend_from_slice(b"6");
+        arrive(&mut replies, fourth, 1, b"4");
+        assert_eq!(replies.to_send(), b"1");
+        arrive(&mut replies, second, 1, b"2");
+        assert_eq!(replies.to_send(), b"1234");
+        arrive(&mut replies, fourth, 1, b"5");
+        assert_eq!(replies.to_send(), b"123456");
+        assert!(replies.complete() && replies.owed() == 0);
+    }
+
+    #[test]
+    fn an_unwanted_reply_leaves_no_trace_and_does_not_hold_up_others() {
+        let mut replies = Replies::default();
+        replies.mute(true);
+        replies.now().extend_from_slice(b"no");
+        let seq = replies.await_one(Proto::Resp2);
+        replies.mute(false);
+        replies.now().extend_from_slice(b"yes");
+        arrive(&mut replies, seq, 1, b"no");
+        assert_eq!(replies.to_send(), b"yes");
+    }
+
+    #[test]
+    fn a_late_reply_for_an_abandoned_session_is_dropped() {
+        let mut replies = Replies::default();
+        let seq = replies.await_one(Proto::Resp2);
+        replies.abandon();
+        arrive(&mut replies, seq, 1, b"late");
+        assert!(replies.to_send().is_empty() && replies.complete());
+    }
+}
