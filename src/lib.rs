@@ -1,1 +1,4 @@
 //! Larder.
+
+pub mod cli;
+pub mod config;
