@@ -23,7 +23,7 @@ pub struct ConfigError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors {
     list: Vec<ConfigError>,
-    /// Errors beyond the number that is kept, see `fault::MOST_FAULTS`.
+    /// Errors beyond the number that is kept, see `fault::MOST_FAULTS`; a lower bound, since work stops there.
     more: usize,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for Errors {
             write!(f, "{error}")?;
         }
         if self.more > 0 {
-            write!(f, "\n... and {} more", self.more)?;
+            write!(f, "\n... and at least {} more", self.more)?;
         }
         Ok(())
     }

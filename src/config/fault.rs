@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// More faults than a person will read; the rest is only counted. It also bounds the work on a file that is wrong throughout.
-const MOST_FAULTS: usize = 500;
+pub(super) const MOST_FAULTS: usize = 500;
 
 /// A position in the text, both numbers counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub(super) struct Faults {
     list: RefCell<Vec<Fault>>,
     tainted: RefCell<Vec<Path>>,
     more: Cell<usize>,
-    /// Every key that a reader asked for and did not find: how a test knows that the example file is complete.
+    /// Every key that a reader asked for, and whether it was there: how a test knows that the example file is complete.
     #[cfg(test)]
-    pub left_out: RefCell<Vec<Path>>,
+    pub asked: RefCell<Vec<(Path, bool)>>,
 }
 
 // === impl Wrong ===
@@ -119,7 +119,7 @@ impl Faults {
     /// Marks a value as doubtful without a fault of its own: the key that a misspelt one was probably meant to be.
     pub fn taint(&self, path: Path) {
         let mut tainted = self.tainted.borrow_mut();
-        if tainted.len() < 2 * MOST_FAULTS {
+        if tainted.len() < MOST_FAULTS {
             tainted.push(path);
         }
     }
@@ -168,12 +168,15 @@ pub(super) fn shown(text: &str) -> String {
 
 /// The entry of `known` that `word` was probably meant to be.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Beyond these a suggestion would cost more than it helps.
     const LONGEST: usize = 48;
+    const MOST_CANDIDATES: usize = 200;
     if word.len() > LONGEST {
         return None;
     }
     known
         .into_iter()
+        .take(MOST_CANDIDATES)
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (edits(word, candidate), candidate))
         .filter(|(edits, candidate)| *edits <= (candidate.len() / 3).clamp(1, 3))
@@ -181,7 +184,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace) between two short words, letter case and `-` for `_` aside.
+/// Edits (insert, delete, replace, swap neighbours) between two short words, letter case and `-` for `_` aside.
 fn edits(one: &str, two: &str) -> usize {
     let same = |c: char| {
         if c == '-' {
@@ -190,18 +193,23 @@ fn edits(one: &str, two: &str) -> usize {
             c.to_ascii_lowercase()
         }
     };
+    let one: Vec<char> = one.chars().map(same).collect();
     let two: Vec<char> = two.chars().map(same).collect();
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (i, a) in one.chars().map(same).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in two.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    // Row i holds the edits from the first i characters of `one` to each beginning of `two`.
+    let mut rows = vec![(0..=two.len()).collect::<Vec<usize>>()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=two.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(one[i - 1] != two[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == two[j - 2] && one[i - 2] == two[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[two.len()]
+    rows[one.len()][two.len()]
 }
 
 #[cfg(test)]
@@ -214,6 +222,7 @@ mod tests {
         assert_eq!(nearest("endpoint", known), Some("endpoints"));
         assert_eq!(nearest("max-memory", known), Some("max_memory"));
         assert_eq!(nearest("Password", known), Some("password"));
+        assert_eq!(nearest("tsl", known), Some("tls"));
         assert_eq!(nearest("host", known), None);
         assert_eq!(nearest(&"x".repeat(5000), known), None);
     }

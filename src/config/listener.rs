@@ -199,10 +199,7 @@ impl Admin {
             units::text(value).and_then(|text| Admin::from_text(&text))
         });
         section.finish();
-        match address {
-            Some(admin) => admin,
-            None => Admin::default(),
-        }
+        address.unwrap_or_default()
     }
 
     /// An admin address that was asked for.

@@ -6,7 +6,7 @@
 use super::fault::{Faults, Mark, Path, Wrong, nearest, shown};
 use super::tree::{Entry, Node, Value};
 use super::units;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A map that is being read. Ends with [`Section::finish`].
 pub(super) struct Section<'a> {
@@ -43,10 +43,13 @@ impl<'a> Section<'a> {
                 &[]
             }
         };
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         for entry in entries {
-            if !seen.insert(entry.key.as_str()) {
-                let wrong = Wrong::new("this key is already there above", "keep one of the two");
+            if let Some(line) = seen.insert(entry.key.as_str(), entry.mark.line) {
+                let wrong = Wrong::new(
+                    format!("this key is already there in line {line}"),
+                    "keep one of the two",
+                );
                 faults.report(path.key(&entry.key), Some(entry.mark), wrong);
             }
         }
@@ -83,9 +86,10 @@ impl<'a> Section<'a> {
         self.known.push(key);
         let found = self.find(key);
         #[cfg(test)]
-        if found.is_none() {
-            self.faults.left_out.borrow_mut().push(self.path.key(key));
-        }
+        self.faults
+            .asked
+            .borrow_mut()
+            .push((self.path.key(key), found.is_some()));
         found
     }
 
@@ -267,7 +271,7 @@ impl<'a> Section<'a> {
         }
         for (key, remedy) in &self.missing {
             if !self.faults.touches(&self.path.key(key)) {
-                self.report(key, Wrong::new(format!("{key} is missing"), remedy));
+                self.report(key, Wrong::new("this key is required and missing", remedy));
             }
         }
     }

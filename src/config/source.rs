@@ -125,14 +125,13 @@ impl Draft {
         }
     }
 
-    /// Every key that could stand in this text and does not.
+    /// Every key that was asked for, and whether it stands in the text.
     #[cfg(test)]
-    pub fn left_out(&self) -> Vec<String> {
-        self.faults
-            .left_out
-            .borrow()
+    pub fn asked(&self) -> Vec<(String, bool)> {
+        let asked = self.faults.asked.borrow();
+        asked
             .iter()
-            .map(Path::to_string)
+            .map(|(path, there)| (path.to_string(), *there))
             .collect()
     }
 }
