@@ -25,10 +25,8 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
 
-    /// Serve this upstream with defaults, without a file: redis://[user:pass@]host:port[/db], rediss:// for TLS, memory://.
-    ///
-    /// A password on the command line can be seen by other users of the machine: prefer password_file in a configuration file.
-    #[arg(long, value_name = "URL")]
+    /// Serve this upstream with defaults, without a file. The forms of the URL are in `docs/configuration.md`.
+    #[arg(long, value_name = "URL", help = UPSTREAM, long_help = format!("{UPSTREAM}.\n\n{UPSTREAM_MORE}"))]
     pub upstream: Option<String>,
 
     /// Listen here for clients instead of on 127.0.0.1:6380 or the file's listeners: host:port or unix:/path. May be repeated.
@@ -39,6 +37,11 @@ pub struct Cli {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 }
+
+const UPSTREAM: &str = "Serve this upstream with defaults, without a file: redis://[user:pass@]host:port[/db], rediss:// for \
+    TLS, memory://";
+const UPSTREAM_MORE: &str = "A password on the command line can be seen by other users of the machine: prefer password_file in a \
+    configuration file.";
 
 const EXAMPLES: &str = "Examples:
   larder                                        try it: data in memory, port 6380

@@ -3,6 +3,7 @@
 mod example;
 mod faults;
 mod fuzz;
+mod upstreams;
 
 use super::*;
 use std::time::Duration;
