@@ -1,8 +1,44 @@
-//! Larder.
-pub mod command {
-    //! Stub.
-    #[path = "columns.rs"]
-    pub mod columns;
-    pub use columns::{Nulls, Shape};
-}
+//! Larder: a caching proxy for Redis with a coherent near-cache.
+//!
+//! # The walk of a request
+//!
+//! ```text
+//!   accept        listener      caps, TLS; hands a client to a worker
+//!   session       session       one task per client: read, serve, reply in order
+//!   decode        resp          bytes -> command, bounded, incremental; inline commands too
+//!   command       command       name -> row of THE table: arity, flags, key positions, cacheable forms
+//!   gate          security      who a client is, before anything is looked up for it
+//!   route         route         key pattern -> cache policy
+//!   near-cache    cache         a fresh reply, a flight to join, a fill to lead, or past the cache
+//!   upstream      upstream      shared lanes for what is forwarded, one tracked connection for what is cached
+//!   reply         resp          written for the protocol version that the client speaks
+//! ```
+//!
+//! [`serve`] is that walk as one function. [`coherence`] is where replies and invalidations of the tracked connection
+//! are applied to the cache, in the order of the stream. [`worker`] and [`app`] put the parts together; [`config`] is
+//! plain data and knows none of them.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+
+pub mod listener;
+pub mod session;
+pub mod serve;
 pub mod resp;
+pub mod command;
+pub mod route;
+pub mod cache;
+pub mod coherence;
+pub mod upstream;
+pub mod memory;
+
+pub mod app;
+pub mod banner;
+pub mod clock;
+pub mod counters;
+pub mod faults;
+pub mod inbox;
+pub mod net;
+pub mod process;
+pub mod worker;

@@ -1,136 +1,130 @@
-//! The configuration: plain data that knows no component. See `config.example.yaml` for the reference.
+//! The configuration: plain data that knows no component. The reference is `config.example.yaml`.
+//!
+//! From a file to a [`Config`]:
+//!
+//! ```text
+//! tree      YAML text -> a tree whose every part knows its line and column
+//! section   the tree -> the structs below, key by key; units for what stands at the leaves
+//! check     what types cannot say: names that must exist, values that must fit, files that must be readable
+//! unserved  what the format knows and this version does not do yet
+//! ```
+//!
+//! Each step reports all of its faults, and [`Errors`] holds them with their places. `--upstream` (`url`), `--listen` and
+//! `--admin` end in the same structs and pass the same checks.
+
+mod check;
+mod display;
+mod error;
+mod fault;
+mod ladder;
+mod limits;
+mod listener;
+mod near_cache;
+mod route;
+mod secret;
+mod section;
+mod source;
+mod tree;
+mod units;
+mod unserved;
+mod upstream;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Errors};
+pub use ladder::{LadderStep, Rung};
+pub use limits::{Limits, Workers};
+pub use listener::{Address, Admin, Listener, ListenerTls};
+pub use near_cache::NearCache;
+pub use route::{OnMiss, ReadFrom, Route, RouteCache, Stale};
+pub use secret::Secret;
+pub(crate) use source::Draft;
+pub use upstream::{Breaker, Coherence, HealthCheck, Heartbeat, Kind, Upstream, UpstreamTls};
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Where clients connect. Required, at least one.
     pub listeners: Vec<Listener>,
+    /// What stands behind, by name. Required, at least one.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Which keys go where. Where there is one upstream, the list always ends with a route for `*`: keys that no route of the
+    /// file names go to that upstream with the default policy.
     pub routes: Vec<Route>,
+    /// The near-cache of the process.
     pub near_cache: NearCache,
+    /// What is answered while an upstream is down, by name. `default` always exists.
     pub ladders: BTreeMap<String, Vec<LadderStep>>,
+    /// The HTTP address for metrics and state.
     pub admin: Admin,
+    /// Bounds on clients.
     pub limits: Limits,
+    /// Threads that serve clients. Default: auto. Set it to leave cores to the application beside.
     pub workers: Workers,
+    /// Accept listeners and an admin address that other machines reach without TLS. Default: false. Set it where the network
+    /// itself is trusted, such as inside a container that publishes no port.
+    pub allow_insecure: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listener {
-    pub address: Address,
-    pub tls: Option<ListenerTls>,
+/// Reads a configuration file's text. `place` is the file name for messages. Files that it names (passwords, certificates) are
+/// opened to see that they can be read.
+///
+/// # Errors
+/// Every fault of the text at once. Never panics, and takes bounded time on any text.
+pub fn parse(text: &str, place: &str) -> Result<Config, Errors> {
+    Draft::read(text, place)?.finish()
 }
 
-/// `host:port`, or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    Tcp { host: String, port: u16 },
-    Unix(PathBuf),
+/// What is right in form and not served by this version: kinds other than redis and memory, several upstreams, reads from
+/// replicas. Empty when everything is served.
+pub fn unsupported(config: &Config) -> Errors {
+    let errors = unserved::findings(config)
+        .0
+        .into_iter()
+        .map(|finding| ConfigError {
+            place: "configuration".to_owned(),
+            line: None,
+            column: None,
+            path: finding.path.to_string(),
+            problem: finding.wrong.problem,
+            remedy: finding.wrong.remedy,
+        });
+    Errors::new(errors.collect(), 0)
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListenerTls { pub cert: PathBuf, pub key: PathBuf, pub client_ca: Option<PathBuf> }
+impl Config {
+    /// What runs without a file: 127.0.0.1:6380 in front of data in memory.
+    pub fn embedded() -> Config {
+        Config::with("memory", Upstream::new(Kind::Memory, Vec::new()))
+    }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
-    pub kind: Kind,
-    pub endpoints: Vec<Address>,
-    pub replicas: Vec<Address>,
-    /// kind redis-sentinel: the name of the primary.
-    pub primary_name: Option<String>,
-    pub username: Option<String>,
-    pub password: Option<Secret>,        // password or the content of password_file
-    pub database: u32,
-    pub tls: Option<UpstreamTls>,
-    pub connect_timeout: Duration,       // 500ms
-    pub command_timeout: Duration,       // 500ms
-    pub coherence: Coherence,            // auto
-    pub heartbeat: Heartbeat,            // {interval: 250ms, timeout: 500ms}: proof of life of the tracked connection
-    pub max_memory: u64,                 // kind memory only: 256mb
-    pub breaker: Breaker,
-    pub health_check: HealthCheck,
+    /// The configuration of `--upstream URL`: 127.0.0.1:6380 in front of what the URL names. The forms are in `docs/configuration.md`.
+    ///
+    /// # Errors
+    /// One fault, in words that never repeat a password.
+    pub fn for_upstream(url: &str) -> Result<Config, Errors> {
+        Draft::for_upstream(url)?.finish()
+    }
+
+    /// The defaults around one upstream.
+    fn with(name: &str, upstream: Upstream) -> Config {
+        Config {
+            listeners: vec![Listener::plain(Address::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: 6380,
+            })],
+            upstreams: BTreeMap::from([(name.to_owned(), upstream)]),
+            routes: vec![Route::everything_to(name)],
+            near_cache: NearCache::default(),
+            ladders: BTreeMap::from([("default".to_owned(), LadderStep::default_ladder())]),
+            admin: Admin::default(),
+            limits: Limits::default(),
+            workers: Workers::Auto,
+            allow_insecure: false,
+        }
+    }
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind { Redis, RedisSentinel, RedisCluster, Memcached, RedisRing, Memory }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coherence { Auto, Tracking, Ttl }
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Heartbeat { pub interval: Duration, pub timeout: Duration }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct UpstreamTls { pub ca: Option<PathBuf>, pub server_name: Option<String>, pub cert: Option<PathBuf>, pub key: Option<PathBuf> }
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Breaker { pub failure_threshold: u32, pub error_rate: f64 /* 0..=1 */, pub window: Duration, pub min_requests: u32, pub reset_timeout: Duration, pub half_open_probes: u32 }
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HealthCheck { pub interval: Duration, pub timeout: Duration }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    pub keys: Vec<String>,               // patterns: literal text and one or more `*` / `?` as in Redis globs
-    pub upstream: String,
-    pub cache: RouteCache,
-    pub ladder: String,
-    pub stale: Stale,
-    pub on_miss: OnMiss,
-    pub read_from: ReadFrom,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouteCache {
-    pub enabled: bool,                   // true
-    pub ttl: Option<Duration>,           // None: near_cache.ttl
-    pub negative_ttl: Option<Duration>,  // None: near_cache.negative_ttl
-    pub stale_while_revalidate: Duration,// 0s
-    pub commands: Option<Vec<String>>,   // None: every cacheable one; upper or lower case names
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale { Allowed, Never }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnMiss { Error, Nil }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadFrom { Primary, ReplicaPreferred }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct NearCache {
-    pub max_memory: u64,                 // 256mb
-    pub max_entry: u64,                  // 1mb
-    pub ttl: Duration,                   // 5m
-    pub ttl_jitter: f64,                 // 10% -> 0.1
-    pub negative_ttl: Duration,          // 5s
-    pub untracked_ttl: Duration,         // 1s: the TTL cap where nothing pushes invalidations (coherence: ttl)
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct LadderStep { pub rung: Rung, pub lasts: Option<Duration> /* `for` */, pub max_stale: Option<Duration>, pub timeout: Option<Duration> }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung { LocalOnly, StaleReadOnly, Passthrough, Reject }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admin { pub address: SocketAddr /* 127.0.0.1:9180 */, pub configured: bool /* false: the default; may be given up when taken */ }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    pub max_clients: usize,              // 10000
-    pub max_clients_per_address: usize,  // 0 = no limit
-    pub max_bulk: u64,                   // 512mb: one argument, proto-max-bulk-len in Redis
-    pub max_args: usize,                 // 1048576: arguments of one command, as in Redis
-    pub max_request: u64,                // 1gb: one whole command, client-query-buffer-limit in Redis
-    pub max_pipeline: usize,             // 100000: unanswered commands of one client; reading stops there
-    pub max_output: u64,                 // 64mb: unread replies of one client; it is closed there
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workers { Auto, Fixed(usize) }
-
-/// A password: never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
