@@ -1,1 +1,3 @@
 //! Larder.
+pub mod memory;
+pub mod resp;
