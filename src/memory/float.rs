@@ -7,10 +7,13 @@
 use super::natural::Natural;
 
 /// Redis parses from a buffer of this size.
-const LONGEST: usize = 256;
+const LONGEST: usize = 5 * 1024;
 
-/// Powers of ten beyond this either way are infinite or nothing at all.
-const DECIMAL_LIMIT: i64 = 6000;
+/// A number of at least one digit with a larger decimal exponent is infinite.
+const LARGEST_EXPONENT: i64 = 5_000;
+
+/// A number of at most [`LONGEST`] digits with a smaller decimal exponent is nothing at all.
+const SMALLEST_EXPONENT: i64 = -10_200;
 
 /// The largest exponent of a number's top bit.
 const TOP_BIT_MAX: i64 = 16383;
@@ -258,31 +261,29 @@ impl Literal {
         let mut exponent = 0;
         if self.base == 16 {
             exponent = self.exponent;
-        } else if self.exponent.abs() > DECIMAL_LIMIT {
-            return None;
-        } else {
+        } else if (SMALLEST_EXPONENT..=LARGEST_EXPONENT).contains(&self.exponent) {
             let scaled = if self.exponent < 0 {
                 &mut divisor
             } else {
                 &mut self.digits
             };
-            for _ in 0..self.exponent.abs() {
-                scaled.multiply_add(10, 0);
-            }
+            scaled.multiply_by_power_of_ten(self.exponent.unsigned_abs());
+        } else {
+            return None;
         }
-        // A quotient of 66 bits or more, its last bit marked if anything is left over.
-        let missing = 66 + divisor.bits() as i64 - self.digits.bits() as i64;
-        let room = usize::try_from(missing).unwrap_or(0);
-        self.digits.shift_left(room);
-        exponent = exponent.saturating_sub(room as i64);
-        let (mut quotient, exact) = self.digits.divide(&divisor);
-        let bits = quotient.bits();
-        let dropped = bits.saturating_sub(100);
-        let marked = !quotient.shift_right(dropped) || !exact;
-        let value = quotient.low_u128() << 1 | u128::from(marked);
-        let below = (bits - dropped + 1 - 64) as u64;
-        let rounded = shift_right_rounded(value, below);
-        let exponent = exponent.saturating_add(dropped as i64 - 1 + below as i64);
+        // Scaled for a quotient of 66 or 67 bits; one more marks whether anything was left over.
+        let room = 66 + divisor.bits() as i64 - self.digits.bits() as i64;
+        let scaled = if room < 0 {
+            &mut divisor
+        } else {
+            &mut self.digits
+        };
+        scaled.shift_left(room.unsigned_abs() as usize);
+        let (quotient, exact) = self.digits.divide(&divisor);
+        let marked = quotient << 1 | u128::from(!exact);
+        let below = u64::from(64 - marked.leading_zeros());
+        let rounded = shift_right_rounded(marked, below);
+        let exponent = exponent.saturating_add(below as i64 - 1 - room);
         let (mantissa, exponent) = round_mantissa(rounded, exponent);
         let top = exponent.saturating_add(63);
         (TOP_BIT_MIN..=TOP_BIT_MAX)
@@ -328,7 +329,20 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         for bad in [
-            "", " 1", "1 ", ".", "e5", "1e", "1e+", "0x", "nan", "1e6000", "1e-6000", "--1", "1_0",
+            "",
+            " 1",
+            "1 ",
+            ".",
+            "e5",
+            "1e",
+            "1e+",
+            "0x",
+            "nan",
+            "1e6000",
+            "1e-6000",
+            "1e99999999999999999999",
+            "--1",
+            "1_0",
         ] {
             assert_eq!(Extended::parse(bad.as_bytes()), None, "{bad:?}");
         }

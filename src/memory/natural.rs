@@ -52,28 +52,12 @@ impl Natural {
         self.0.splice(0..0, std::iter::repeat_n(0, words));
     }
 
-    /// Whether nothing but zeros fell out.
-    pub(super) fn shift_right(&mut self, by: usize) -> bool {
-        let (words, bits) = ((by / 32).min(self.0.len()), by % 32);
-        let mut clean = self.0.drain(..words).all(|digit| digit == 0);
-        let mut carry = 0_u64;
-        for digit in self.0.iter_mut().rev() {
-            let value = carry << 32 | u64::from(*digit);
-            *digit = (value >> bits) as u32;
-            carry = value & ((1 << bits) - 1);
+    pub(super) fn multiply_by_power_of_ten(&mut self, mut power: u64) {
+        while power > 0 {
+            let step = power.min(9);
+            self.multiply_add(10_u32.pow(step as u32), 0);
+            power -= step;
         }
-        clean &= carry == 0;
-        self.trim();
-        clean
-    }
-
-    /// The lowest 128 bits.
-    pub(super) fn low_u128(&self) -> u128 {
-        self.0
-            .iter()
-            .take(4)
-            .rev()
-            .fold(0, |sum, &digit| sum << 32 | u128::from(digit))
     }
 
     fn compare(&self, other: &Self) -> Ordering {
@@ -94,20 +78,17 @@ impl Natural {
         self.trim();
     }
 
-    /// The quotient, and whether the division leaves nothing. Bit by bit: numbers are short and quotients shorter.
-    pub(super) fn divide(&self, divisor: &Self) -> (Self, bool) {
-        if divisor.0 == [1] {
-            return (self.clone(), true);
-        }
+    /// The quotient, of at most 128 bits, and whether the division leaves nothing. Bit by bit: callers scale it to few.
+    pub(super) fn divide(&self, divisor: &Self) -> (u128, bool) {
         let mut rest = self.clone();
-        let mut quotient = Self(Vec::new());
+        let mut quotient = 0;
         for bit in (0..=self.bits().saturating_sub(divisor.bits())).rev() {
             let mut part = divisor.clone();
             part.shift_left(bit);
-            quotient.shift_left(1);
+            quotient <<= 1;
             if rest.compare(&part) != Ordering::Less {
                 rest.subtract(&part);
-                quotient.multiply_add(1, 1);
+                quotient |= 1;
             }
         }
         (quotient, rest.is_zero())
@@ -140,19 +121,13 @@ mod tests {
 
     #[test]
     fn division_is_exact_or_says_that_it_is_not() {
-        let mut number = Natural::from(1);
-        for _ in 0..50 {
-            number.multiply_add(10, 0);
-        }
-        let divisor = Natural::from(1_000_000_007);
-        let (mut quotient, exact) = number.divide(&divisor);
-        assert!(!exact);
-        assert_eq!(
-            quotient.clone().decimal(),
-            "99999999300000004899999965700000240099998"
-        );
-        assert!(!quotient.shift_right(3));
-        assert_eq!(number.clone().divide(&number).0.decimal(), "1");
-        assert_eq!(number.decimal(), format!("1{}", "0".repeat(50)));
+        let mut number = Natural::from(3);
+        number.multiply_by_power_of_ten(40);
+        let divisor = Natural::from(10_000_000_000_000_000_000);
+        assert_eq!(number.divide(&divisor), (3 * 10_u128.pow(21), true));
+        number.multiply_add(1, 1);
+        assert_eq!(number.divide(&divisor), (3 * 10_u128.pow(21), false));
+        assert_eq!(number.divide(&number), (1, true));
+        assert_eq!(number.decimal(), format!("3{}1", "0".repeat(39)));
     }
 }
