@@ -17,8 +17,8 @@ use super::clock::{Expiry, Now};
 use super::refusal::Refusal;
 use super::text::Text;
 
-/// Bytes that a key costs over its own and its value's: its place in the map (72, in a vector that is three quarters full
-/// on average), the index (8 over its load), two allocation headers, and half a deadline.
+/// Bytes that a key costs over its own and its value's: its place in the map and in the index, two allocations, and its
+/// deadline. Measured with a million keys: 120 without a deadline, 158 with one; counted as the larger for all.
 pub(super) const OVERHEAD: u64 = 160;
 
 /// A keyspace below this many places is not worth shrinking.
