@@ -1,1 +1,3 @@
 //! Larder.
+pub mod command;
+pub mod resp;
