@@ -1,4 +1,58 @@
-//! The proxy's own columns of the command table.
+//! The proxy's own columns of the command table: what Redis cannot say, because it concerns a proxy.
+//!
+//! [`rows`] is the one list of them, by full name. A command that it does not name is forwarded, not cached, and has the
+//! effect that its flags tell.
+
+mod rows;
+
+use super::effect::Effect;
+
+/// The columns of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// How it is served.
+    pub way: Way,
+    /// In which form its reply may be kept.
+    pub cacheable: Option<Cacheable>,
+    /// What it does to keys, where its flags do not tell.
+    pub effect: Option<Effect>,
+    /// Which option grammar decides its effect and its keys.
+    pub options: Options,
+}
+
+/// The columns of the command or subcommand of that full name, in lower case.
+pub fn row(name: &str) -> Option<&'static Row> {
+    let index = rows::ROWS
+        .binary_search_by_key(&name, |(known, _)| known)
+        .ok()?;
+    Some(&rows::ROWS[index].1)
+}
+
+/// Every name that has columns.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    rows::ROWS.iter().map(|(name, _)| *name)
+}
+
+/// Commands whose effect, keys or reply depend on their options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Options {
+    /// The row says it all.
+    Plain,
+    /// ZRANGE and its kin: WITHSCORES changes the shape of the reply.
+    Scores,
+    /// SET: reads only with GET.
+    Set,
+    /// BITFIELD: writes unless every operation is a GET.
+    Bitfield,
+    /// SORT and SORT_RO: STORE, BY and GET.
+    Sort,
+    /// GEORADIUS and GEORADIUSBYMEMBER: STORE and STOREDIST.
+    Georadius,
+    /// MIGRATE: KEYS.
+    Migrate,
+    /// XREAD and XREADGROUP: BLOCK and STREAMS.
+    Streams,
+}
 
 /// How a command is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
