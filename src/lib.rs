@@ -19,7 +19,6 @@
 //! plain data and knows none of them.
 #![forbid(unsafe_code)]
 
-pub mod cli;
 pub mod config;
 
 pub mod listener;
@@ -34,7 +33,8 @@ pub mod upstream;
 pub mod memory;
 
 pub mod app;
-pub mod banner;
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod counters;
 pub mod faults;

@@ -1,1 +1,25 @@
-fn main(){}
+//! The `larder` program: reads the command line and runs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use larder::cli::{self, Cli};
+use tracing_subscriber::EnvFilter;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.check {
+        return cli::check(&cli);
+    }
+    let loaded = match cli::load(&cli) {
+        Ok(loaded) => loaded,
+        Err(errors) => return cli::refuse(&errors),
+    };
+    let filter = EnvFilter::try_from_env("LARDER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fred=error"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_target(false).init();
+    larder::process::run(loaded)
+}

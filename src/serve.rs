@@ -8,14 +8,12 @@ use smallvec::SmallVec;
 use crate::app::{Backend, Origin};
 use crate::cache::{Freshness, Join, Query, Waiter};
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
-use crate::command::columns::Form;
-use crate::command::{Access, Cacheable, Effect, Spec, Way, effect, keys};
+use crate::command::{Access, Cacheable, Coverage, Effect, Form, Reach, Spec, Way, cacheable, effect, for_each_key, way};
 use crate::resp::{Command, encode};
 use crate::route::Policy;
 use crate::session::local;
 use crate::session::receiver::{Receipt, Write};
 use crate::session::{Ending, Session, State, write_resp3};
-use crate::upstream::lane::Lane;
 use crate::upstream::tracked::Job;
 
 /// How it goes on.
@@ -50,7 +48,7 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
     };
 
     // Answered here, or not at all?
-    match effect::way(spec, command) {
+    match way(spec, command) {
         Way::Forward => {}
         Way::Local(which) => {
             worker.counters.local.add(1);
@@ -74,14 +72,14 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
     };
 
     // Near-cache: may the reply be there, and is it?
-    if let Some(cacheable) = effect::cacheable(spec, command)
+    if let Some(kind) = cacheable(spec, command)
         && may_ask_cache(state)
     {
-        let served = match cacheable.form {
-            Form::Key => read_key(session, state, origin, spec, command, cacheable),
-            Form::Mget => read_mget(session, state, origin, spec, command, cacheable),
-            Form::Exists if command.len() == 2 => read_key(session, state, origin, spec, command, cacheable),
-            Form::Exists => read_exists(session, state, origin, spec, command, cacheable),
+        let served = match kind.form {
+            Form::Key => read_key(session, state, origin, spec, command, kind),
+            Form::Mget => read_mget(session, state, origin, spec, command, kind),
+            Form::Exists if command.len() == 2 => read_key(session, state, origin, spec, command, kind),
+            Form::Exists => read_exists(session, state, origin, spec, command, kind),
         };
         if served == Served::Yes {
             return Flow::Next;
@@ -318,7 +316,7 @@ fn read_exists(
 /// Sends a command to the origin on the session's lane, and keeps the cache out of its way.
 fn forward(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec, command: &Command<'_>) -> Flow {
     let worker = &session.worker;
-    let effect = effect::effect(spec, command);
+    let effect = effect(spec, command);
     // A write must not overtake this session's reads on the tracked connection, nor anything its commands that were
     // sent as somebody else.
     let overtakes = state.reads_owed > 0 && effect != Effect::Read && effect != Effect::Inert;
@@ -386,14 +384,14 @@ fn fence(session: &Session, origin: &Origin, spec: &Spec, command: &Command<'_>,
         return Write { wholesale: true, ..Write::default() };
     }
     let mut fences = SmallVec::new();
-    let coverage = keys::for_each_key(spec, command, |at, access| {
+    let coverage = for_each_key(spec, command, |at, access| {
         let key = command.arg(at);
         // Nothing is ever kept of a route that does not cache.
         if access == Access::Write && session.worker.app.routes.find(key).cached {
             fences.push(near.fence(UPSTREAM, key));
         }
     });
-    let undeclared = effect.undeclared() || coverage == keys::Coverage::Partial;
+    let undeclared = effect == Effect::Write(Reach::Beyond) || coverage == Coverage::Partial;
     Write { fences, wholesale: false, undeclared }
 }
 

@@ -129,26 +129,26 @@ impl Entry {
     /// The facts of the newest form.
     #[inline]
     pub fn facts(&self) -> &Form {
-        self.0.header()
+        &self.0.header.header
     }
 
     /// The key.
     #[inline]
     pub fn key(&self) -> &[u8] {
-        &self.0.slice()[..self.facts().key_len as usize]
+        &self.0.slice[..self.facts().key_len as usize]
     }
 
     /// The wire bytes of the other arguments.
     #[inline]
     fn args(&self) -> &[u8] {
         let start = self.facts().key_len as usize;
-        &self.0.slice()[start..start + self.facts().args_len as usize]
+        &self.0.slice[start..start + self.facts().args_len as usize]
     }
 
     /// The reply as a RESP3 client gets it.
     #[inline]
     pub fn reply(&self) -> &[u8] {
-        &self.0.slice()[(self.facts().key_len + self.facts().args_len) as usize..]
+        &self.0.slice[(self.facts().key_len + self.facts().args_len) as usize..]
     }
 
     /// The newest form for this very command, if there is one.

@@ -189,7 +189,7 @@ impl Flights {
         }
         self.next_number += 1;
         let number = self.next_number;
-        self.flights.push(Flight { number, word, stamp, form: form.to_owned(), waiters: SmallVec::from_slice(&[waiter]) });
+        self.flights.push(Flight { number, word, stamp, form: form.owned(), waiters: SmallVec::from_slice(&[waiter]) });
         Joined::Lead(Fill { hash: form.hash, word, stamp, flight: Some(number) })
     }
 
@@ -235,7 +235,7 @@ impl Borrowed<'_> {
             && *self.args == *form.args
     }
 
-    fn to_owned(self) -> FormKey {
+    fn owned(&self) -> FormKey {
         FormKey {
             hash: self.hash,
             upstream: self.upstream,

@@ -28,6 +28,12 @@ pub fn row(name: &str) -> Option<&'static Row> {
     Some(&rows::ROWS[index].1)
 }
 
+/// A number for the command of that full name, the same in every table; `u16::MAX` for one without columns.
+pub fn number(name: &str) -> u16 {
+    let index = rows::ROWS.binary_search_by_key(&name, |(known, _)| known);
+    index.ok().and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX)
+}
+
 /// Every name that has columns.
 pub fn names() -> impl Iterator<Item = &'static str> {
     rows::ROWS.iter().map(|(name, _)| *name)

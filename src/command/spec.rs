@@ -14,6 +14,8 @@ const UNSTEADY: &str = "nondeterministic_output";
 /// A row of the table.
 #[derive(Debug)]
 pub struct Spec {
+    /// By which cached replies know their command: the same in every table, and unique among cacheable commands.
+    pub number: u16,
     /// Lower case; a subcommand carries its container: `config|get`.
     pub name: Box<str>,
     /// As Redis counts: the name included, negative when it is a minimum.
@@ -168,6 +170,7 @@ impl Spec {
         let options = row.map_or(Options::Plain, |row| row.options);
         let effect = effect::fixed(row, facts.flags, &keys, origin);
         let mut spec = Self {
+            number: columns::number(&facts.name),
             keys_complete: keys_complete(facts.flags, &keys, effect),
             way: way(row, facts.flags, options, container, origin),
             cacheable: None,

@@ -102,6 +102,14 @@ impl Address {
         }
     }
 
+    /// The path of a Unix socket.
+    pub fn unix_path(&self) -> Option<&std::path::Path> {
+        match self {
+            Address::Unix(path) => Some(path),
+            Address::Tcp { .. } => None,
+        }
+    }
+
     /// True for what only this machine can reach: Unix sockets, `localhost`, 127.0.0.0/8 and `::1`.
     pub fn is_local(&self) -> bool {
         match self {

@@ -20,7 +20,7 @@ mod clock;
 mod counters;
 mod expiry;
 mod float;
-mod glob;
+pub mod glob;
 mod keys;
 mod lcs;
 mod natural;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::prelude::*;
+use fred::types::InfoKind;
 
 use super::endpoint::{Endpoint, Identity};
 use super::wire;

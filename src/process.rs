@@ -1,0 +1,203 @@
+//! The process: binds, starts the workers, says where everything is, and waits for the end.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+
+use crate::app::{App, Backend, Origin};
+use crate::cache::NearCache;
+use crate::cli::Loaded;
+use crate::clock::Micros;
+use crate::command::Table;
+use crate::config::{Config, Kind, Upstream, Workers};
+use crate::counters::Counters;
+use crate::inbox::{Inbox, Letter};
+use crate::listener::{self, Listener};
+use crate::memory::Memory;
+use crate::route::Routes;
+use crate::session::clients::Clients;
+use crate::upstream::Endpoint;
+use crate::upstream::control::{self, DATABASES, Learned};
+use crate::{admin, worker};
+
+/// Exit code when the process cannot start although its configuration is good (an address is taken).
+const CANNOT_START: u8 = 1;
+/// How long the workers have to end at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs Larder until it is told to stop.
+pub fn run(loaded: Loaded) -> ExitCode {
+    Micros::now();
+    // The control side: accepting, the admin page, what the upstream tells of itself, signals.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match runtime.block_on(start(loaded)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "larder: {error}");
+    ExitCode::from(CANNOT_START)
+}
+
+async fn start(loaded: Loaded) -> Result<(), String> {
+    let Loaded { config, source } = loaded;
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        listeners.push(listener::bind(listener).await?);
+    }
+    let admin = admin::bind(&config.admin).await?;
+    let app = Arc::new(assemble(config, source.to_string())?);
+    *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
+    *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
+
+    let mut threads = Vec::new();
+    for number in 0..app.inboxes.len() {
+        let app = Arc::clone(&app);
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        let run = move || worker::run(app, number as u16);
+        threads.push(thread.spawn(run).map_err(|error| format!("cannot start a worker: {error}"))?);
+    }
+    if let Some(socket) = admin {
+        tokio::spawn(admin::serve(socket, Arc::clone(&app)));
+    }
+    if let Some(origin) = app.origin() {
+        let endpoint = Arc::clone(&origin.endpoint);
+        let every = app.config.upstreams[&origin.name].health_check.interval;
+        let app = Arc::clone(&app);
+        tokio::spawn(async move { control::watch(endpoint, every, |told, commands| learn(&app, told, commands)).await });
+    }
+    say(&app, &banner(&app));
+    for listener in listeners {
+        tokio::spawn(accept(listener, Arc::clone(&app)));
+    }
+    let signal = ended().await?;
+    tracing::info!("{signal}: stopping");
+    app.stopping.store(true, Ordering::Release);
+    for inbox in &app.inboxes {
+        inbox.post([Letter::Stop]);
+    }
+    let patience = Instant::now() + FAREWELL;
+    while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for path in app.config.listeners.iter().filter_map(|listener| listener.address.unix_path()) {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+async fn accept(listener: Listener, app: Arc<App>) {
+    listener::accept(listener, app).await;
+}
+
+/// Puts the parts together.
+fn assemble(config: Config, source: String) -> Result<App, String> {
+    let workers = match config.workers {
+        Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+        Workers::Fixed(workers) => workers,
+    };
+    let (name, upstream) = config.upstreams.iter().next().ok_or("no upstream is configured")?;
+    let backend = backend(name, upstream)?;
+    Ok(App {
+        table: ArcSwap::from_pointee(Table::builtin()),
+        routes: Routes::of(&config),
+        near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
+        backend,
+        learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
+        clients: Clients::default(),
+        inboxes: (0..workers).map(|_| Arc::<Inbox>::default()).collect(),
+        counters: (0..workers).map(|_| Arc::<Counters>::default()).collect(),
+        hot: (0..workers).map(|_| Mutex::default()).collect(),
+        listening: Mutex::default(),
+        admin: Mutex::default(),
+        started: (Instant::now(), SystemTime::now()),
+        run_id: run_id(),
+        refused: AtomicU64::new(0),
+        stopping: AtomicBool::new(false),
+        config,
+        source,
+    })
+}
+
+fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
+    match (upstream.kind, upstream.endpoints.first()) {
+        (Kind::Memory, _) => Ok(Backend::Memory(Memory::new(upstream.max_memory))),
+        (Kind::Redis, Some(address)) => {
+            let endpoint = Endpoint::of(name, upstream, address)
+                .map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
+            Ok(Backend::Redis(Box::new(Origin::new(name, endpoint))))
+        }
+        (kind, _) => Err(format!("upstreams.{name}: kind {} is not served by this version", kind.name())),
+    }
+}
+
+/// 40 hex digits, as Redis's run_id.
+fn run_id() -> String {
+    use std::hash::BuildHasher;
+    let random = || foldhash::fast::RandomState::default().hash_one((SystemTime::now(), std::process::id()));
+    let mut id = format!("{:016x}{:016x}{:016x}", random(), random(), random());
+    id.truncate(40);
+    id
+}
+
+/// What the upstream has told replaces what was known of it.
+fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
+    let mut told = told;
+    if let Some(reply) = commands {
+        match app.table.load().with_upstream(&reply) {
+            Ok(table) => {
+                told.hash_fields_expire = table.find(b"hexpire").is_some();
+                app.table.store(Arc::new(table));
+                for inbox in &app.inboxes {
+                    inbox.post([Letter::NewTable]);
+                }
+            }
+            Err(error) => tracing::warn!("the upstream's COMMAND reply is not understood, its new commands are refused: {error}"),
+        }
+    }
+    tracing::info!("upstream is Redis {} ({})", told.version, told.mode);
+    app.learned.store(Arc::new(told));
+}
+
+fn banner(app: &App) -> String {
+    let upstream = match &app.backend {
+        Backend::Memory(_) => "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned(),
+        Backend::Redis(origin) => format!("{} (redis at {})", origin.name, origin.endpoint.address),
+    };
+    let admin = lock(&app.admin).as_ref().map_or("none".to_owned(), |address| format!("http://{address}"));
+    format!(
+        "larder {}\n  listening  {}\n  upstream   {upstream}\n  config     {}\n  admin      {admin}\n  workers    {}\n",
+        env!("CARGO_PKG_VERSION"),
+        lock(&app.listening).join(", "),
+        app.source,
+        app.inboxes.len(),
+    )
+}
+
+fn say(_: &App, text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for SIGTERM or SIGINT; which it was.
+async fn ended() -> Result<&'static str, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hook = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+    let (mut terminate, mut interrupt) = (hook(SignalKind::terminate())?, hook(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
