@@ -4,7 +4,7 @@
 //! both lengths, whatever the pattern.
 
 /// Whether `text` matches `pattern`.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // As in Redis, where only the pattern of exactly `*` (which callers handle) matches the empty key.
     if text.is_empty() {
         return pattern.is_empty();
