@@ -98,7 +98,7 @@ impl Replies {
     #[inline]
     pub fn await_more(&mut self, seq: u64) -> bool {
         let last = self.first + self.slots.len() as u64;
-        if seq + 1 != last {
+        if seq.wrapping_add(1) != last {
             return false;
         }
         match self.slots.back_mut() {
