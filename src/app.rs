@@ -16,6 +16,7 @@ use crate::inbox::Inbox;
 use crate::memory::Memory;
 use crate::resp::Proto;
 use crate::route::Routes;
+use crate::security::Verdicts;
 use crate::session::clients::Clients;
 use crate::coherence::Tag;
 use crate::upstream::Endpoint;
@@ -86,6 +87,8 @@ pub struct Origin {
     pub old_protocol: AtomicBool,
     /// Connection attempts and losses of the tracked connection.
     pub losses: AtomicU64,
+    /// What it said of clients' own credentials.
+    pub verdicts: Verdicts,
 }
 
 impl Origin {
@@ -99,6 +102,7 @@ impl Origin {
             mode: AtomicU8::new(0),
             old_protocol: AtomicBool::new(false),
             losses: AtomicU64::new(0),
+            verdicts: Verdicts::default(),
         }
     }
 

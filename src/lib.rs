@@ -26,6 +26,7 @@ pub mod session;
 pub mod serve;
 pub mod resp;
 pub mod command;
+pub mod security;
 pub mod route;
 pub mod cache;
 pub mod coherence;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -130,6 +130,7 @@ async fn admit(
         database: AtomicU32::new(0),
         proto: AtomicU8::new(2),
         active_at: AtomicU64::new(Micros::now().0),
+        killed: AtomicBool::new(false),
     });
     let limits = &app.config.limits;
     if !app.clients.enter(&client, limits.max_clients, limits.max_clients_per_address) {

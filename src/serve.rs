@@ -118,7 +118,7 @@ fn query<'a>(session: &Session, state: &State, spec: &Spec, key: &'a [u8], args:
 }
 
 /// All routes of this version lead to one upstream.
-const UPSTREAM: u16 = 0;
+pub const UPSTREAM: u16 = 0;
 
 /// A read of one key.
 #[inline]

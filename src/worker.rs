@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -125,6 +126,8 @@ impl Worker {
                 tokio::task::spawn_local(async move {
                     let client = Arc::clone(&accepted.client);
                     match accepted.into_stream().await {
+                        // Killed while its TLS handshake was under way.
+                        Ok(_) if client.killed.load(Ordering::Acquire) => {}
                         Ok(stream) => session::run(Rc::clone(&worker), stream, Arc::clone(&client)).await,
                         Err(error) => tracing::info!(client = client.id, "client not admitted: {error}"),
                     }

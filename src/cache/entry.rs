@@ -140,7 +140,7 @@ impl Entry {
 
     /// The wire bytes of the other arguments.
     #[inline]
-    fn args(&self) -> &[u8] {
+    pub fn args(&self) -> &[u8] {
         let start = self.facts().key_len as usize;
         &self.0.slice[start..start + self.facts().args_len as usize]
     }

@@ -106,26 +106,33 @@ impl Flags {
     /// Comes from a module.
     pub const MODULE: Self = Self(1 << 14);
 
+    /// Every word, in the order in which Redis writes them.
+    pub const WORDS: [(Self, &'static str); 15] = [
+        (Self::WRITE, "write"),
+        (Self::READONLY, "readonly"),
+        (Self::DENYOOM, "denyoom"),
+        (Self::MODULE, "module"),
+        (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
+        (Self::NOSCRIPT, "noscript"),
+        (Self::BLOCKING, "blocking"),
+        (Self::LOADING, "loading"),
+        (Self::STALE, "stale"),
+        (Self::FAST, "fast"),
+        (Self::NO_AUTH, "no_auth"),
+        (Self::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (Self::NO_MULTI, "no_multi"),
+        (Self::MOVABLEKEYS, "movablekeys"),
+    ];
+
     /// The bit of Redis's word for a flag; none for a word that decides nothing here.
     pub fn named(word: &str) -> Self {
-        match word {
-            "readonly" => Self::READONLY,
-            "write" => Self::WRITE,
-            "admin" => Self::ADMIN,
-            "pubsub" => Self::PUBSUB,
-            "blocking" => Self::BLOCKING,
-            "movablekeys" => Self::MOVABLEKEYS,
-            "fast" => Self::FAST,
-            "noscript" => Self::NOSCRIPT,
-            "no_auth" => Self::NO_AUTH,
-            "loading" => Self::LOADING,
-            "stale" => Self::STALE,
-            "denyoom" => Self::DENYOOM,
-            "no_multi" => Self::NO_MULTI,
-            "no_mandatory_keys" => Self::NO_MANDATORY_KEYS,
-            "module" => Self::MODULE,
-            _ => Self(0),
-        }
+        Self::WORDS.iter().find(|(_, known)| *known == word).map_or(Self(0), |(flag, _)| *flag)
+    }
+
+    /// The words of the bits that are set.
+    pub fn words(self) -> impl Iterator<Item = &'static str> + Clone {
+        Self::WORDS.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, word)| word)
     }
 
     /// Whether every bit of `other` is set.

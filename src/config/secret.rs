@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A password: shown as `***` by `Debug` and `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

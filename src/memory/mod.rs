@@ -171,6 +171,14 @@ impl Memory {
         self.lock().len(db as usize, self.clock.now())
     }
 
+    /// How many keys of database `db` will expire.
+    pub fn expiring(&self, db: u32) -> usize {
+        if db >= DATABASES {
+            return 0;
+        }
+        self.lock().expiring(db as usize)
+    }
+
     /// Bytes held, as counted against the budget.
     pub fn used(&self) -> u64 {
         self.lock().used()

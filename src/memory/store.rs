@@ -290,6 +290,11 @@ impl Store {
         self.spaces[db].map.len()
     }
 
+    /// How many keys have a deadline, expired ones that nobody has noticed included.
+    pub(super) fn expiring(&self, db: usize) -> usize {
+        self.spaces[db].timers.len()
+    }
+
     /// The keys at the positions below `below`, from high to low. Positions of keys only ever become smaller.
     pub(super) fn below(
         &self,

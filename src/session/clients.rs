@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Micros;
@@ -30,6 +30,8 @@ pub struct Client {
     pub proto: AtomicU8,
     /// When its last batch of commands was read.
     pub active_at: AtomicU64,
+    /// It is to be closed, and no longer shown.
+    pub killed: AtomicBool,
 }
 
 /// What a client has told of itself.
@@ -111,9 +113,10 @@ impl Clients {
         }
     }
 
-    /// All clients, oldest first.
+    /// All clients that are not being closed, oldest first.
     pub fn list(&self) -> Vec<Arc<Client>> {
-        self.lock().clients.values().cloned().collect()
+        let stays = |client: &&Arc<Client>| !client.killed.load(Ordering::Acquire);
+        self.lock().clients.values().filter(stays).cloned().collect()
     }
 
     /// How many there are.

@@ -16,6 +16,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,7 +25,7 @@ use crate::clock::Micros;
 use crate::inbox::Payload;
 use crate::net::Stream;
 use crate::resp::decode::Decoder;
-use crate::resp::{Proto, convert, encode};
+use crate::resp::{Command, Proto, convert, encode};
 use crate::serve::{Flow, serve};
 use crate::upstream::lane::Lane;
 use crate::upstream::{Credentials, Identity};
@@ -400,6 +401,9 @@ impl Session {
                         if state.reply_mode == ReplyMode::Skip {
                             state.set_reply_mode(ReplyMode::On);
                         }
+                        if at + length == bytes.len() {
+                            self.note_activity(state, &command);
+                        }
                     }
                     at += length;
                 }
@@ -416,6 +420,18 @@ impl Session {
             return bytes.len();
         }
         at
+    }
+
+    /// Notes for CLIENT LIST what the client did last; once per batch of commands.
+    fn note_activity(&self, state: &State, command: &Command<'_>) {
+        self.client.active_at.store(state.now.0, Ordering::Relaxed);
+        if let Ok(spec) = self.worker.table.borrow().lookup(command) {
+            let mut told = self.client.told();
+            if *told.command != *spec.name {
+                told.command.clear();
+                told.command.push_str(&spec.name);
+            }
+        }
     }
 
     /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.

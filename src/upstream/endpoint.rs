@@ -28,7 +28,7 @@ pub struct Endpoint {
 }
 
 /// A user and password; without a user, the password of the default user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// ACL user.
     pub username: Option<String>,

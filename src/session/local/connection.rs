@@ -1,0 +1,79 @@
+//! PING, ECHO, QUIT, SELECT and RESET.
+
+use std::sync::atomic::Ordering;
+
+use super::{NOT_AN_INTEGER, Request};
+use crate::app::{App, Backend};
+use crate::memory;
+use crate::resp::encode;
+use crate::session::{Ending, ReplyMode};
+
+/// `PING [message]`
+pub(super) fn ping(request: &mut Request<'_>) {
+    let command = request.command;
+    match (command.len(), command.opt(1)) {
+        (1, _) => encode::simple(request.out(), "PONG"),
+        (2, Some(message)) => encode::bulk(request.out(), message),
+        _ => request.wrong_arity(),
+    }
+}
+
+/// `ECHO message`
+pub(super) fn echo(request: &mut Request<'_>) {
+    let message = request.command.opt(1).unwrap_or_default();
+    encode::bulk(request.out(), message);
+}
+
+/// `QUIT`
+pub(super) fn quit(request: &mut Request<'_>) {
+    request.ok();
+    request.state.ending = request.state.ending.max(Ending::AfterReplies);
+}
+
+/// `SELECT index`
+pub(super) fn select(request: &mut Request<'_>) {
+    let Some(index) = request.integer(1) else {
+        return request.error(NOT_AN_INTEGER);
+    };
+    let Ok(index) = i32::try_from(index) else {
+        let (least, most) = (i32::MIN, i32::MAX);
+        return request.error(&format!("ERR value is out of range, value must between {least} and {most}"));
+    };
+    let database = u32::try_from(index).ok().filter(|index| *index < databases(request.app()));
+    let Some(database) = database else {
+        return request.error("ERR DB index is out of range");
+    };
+    if database != request.state.database {
+        request.state.change_identity();
+        request.state.database = database;
+        request.session.client.database.store(database, Ordering::Relaxed);
+    }
+    request.ok();
+}
+
+/// How many databases there are.
+pub(super) fn databases(app: &App) -> u32 {
+    match &app.backend {
+        Backend::Memory(_) => memory::DATABASES,
+        Backend::Redis(_) => app.learned.load().databases,
+    }
+}
+
+/// `RESET`
+pub(super) fn reset(request: &mut Request<'_>) {
+    let mode = request.state.reply_mode;
+    request.state.reset();
+    if mode == ReplyMode::Skip {
+        // As in Redis, an announced silence lasts until the command is over, whichever it is.
+        request.state.set_reply_mode(mode);
+    }
+    let client = &request.session.client;
+    client.database.store(request.state.database, Ordering::Relaxed);
+    client.proto.store(2, Ordering::Relaxed);
+    {
+        let mut told = client.told();
+        told.name.clear();
+        told.user = None;
+    }
+    encode::simple(request.out(), "RESET");
+}

@@ -1,0 +1,103 @@
+//! LARDER: what can be asked of Larder itself, from any Redis client.
+
+mod explain;
+
+use std::sync::PoisonError;
+
+use super::figures::{figures, whole};
+use super::{NOT_AN_INTEGER, Request};
+use crate::cache::hotkeys;
+use crate::cache::near::{Cause, tally};
+use crate::resp::encode;
+use crate::serve::UPSTREAM;
+
+/// Keys that HOTKEYS lists unless told otherwise.
+const HOTTEST: usize = 10;
+
+const HELP: &[&str] = &[
+    "LARDER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "EXPLAIN <command> [<arg> ...]",
+    "    Show how Larder would serve a command, without running it: its row, its way,",
+    "    its route, whether its reply may be cached and if not why not, and what is cached.",
+    "FLUSH",
+    "    Drop everything from the near-cache. Nothing changes at the upstream.",
+    "HOTKEYS [<count>]",
+    "    List the keys that are read most (default: 10), with their recent reads.",
+    "INVALIDATE <key> [<key> ...]",
+    "    Drop keys from the near-cache; how many of them were there.",
+    "STATS",
+    "    Show the counters of Larder, as /metrics does.",
+    "HELP",
+    "    Prints this help.",
+];
+
+/// `LARDER subcommand ...`
+pub(super) fn larder(request: &mut Request<'_>) {
+    match request.spec.short_name() {
+        "explain" => explain::explain(request),
+        "flush" => flush(request),
+        "hotkeys" => hot_keys(request),
+        "invalidate" => invalidate(request),
+        "stats" => stats(request),
+        _ => {
+            encode::array(request.out(), HELP.len());
+            HELP.iter().for_each(|line| encode::simple(request.out(), line));
+        }
+    }
+}
+
+/// `LARDER STATS`
+fn stats(request: &mut Request<'_>) {
+    let figures = figures(request.app());
+    let proto = request.proto();
+    let out = request.out();
+    encode::map(out, proto, figures.len());
+    for (name, value) in figures {
+        encode::bulk(out, name.as_bytes());
+        match whole(value) {
+            Some(number) => encode::integer(out, number),
+            None => encode::double(out, proto, value),
+        }
+    }
+}
+
+/// `LARDER HOTKEYS [count]`
+fn hot_keys(request: &mut Request<'_>) {
+    let count = match (request.command.len(), request.integer(2)) {
+        (2, _) => HOTTEST,
+        (3, None) => return request.error(NOT_AN_INTEGER),
+        (3, Some(count)) => match usize::try_from(count) {
+            Ok(count @ 1..) => count,
+            _ => return request.error("ERR value is out of range, must be positive"),
+        },
+        _ => return request.wrong_arity(),
+    };
+    let lists = request.app().hot.iter().map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let hottest = hotkeys::merge(lists, count);
+    let out = request.out();
+    encode::array(out, hottest.len());
+    for hot in hottest {
+        encode::array(out, 2);
+        encode::bulk(out, &hot.key);
+        encode::integer(out, i64::try_from(hot.reads).unwrap_or(i64::MAX));
+    }
+}
+
+/// `LARDER INVALIDATE key ...`
+fn invalidate(request: &mut Request<'_>) {
+    let near = &request.app().near;
+    let gone = request.command.args(2).filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator)).count();
+    encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
+}
+
+/// `LARDER FLUSH`
+fn flush(request: &mut Request<'_>) {
+    let app = request.app();
+    if let Some(origin) = app.origin() {
+        // Void at once by the stamp; the walk only gives the memory back.
+        origin.coverage.flush();
+        tally(&app.near.tallies.flushes);
+        app.near.sweep(UPSTREAM, origin.coverage.stamp());
+    }
+    request.ok();
+}

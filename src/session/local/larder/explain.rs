@@ -1,0 +1,295 @@
+//! LARDER EXPLAIN: how a command would be served for this client, now, and why; as lines of `name: value`.
+
+use super::super::info::coherence;
+use super::super::Request;
+use super::super::client::user;
+use crate::app::Origin;
+use crate::cache::{Entry, Freshness};
+use crate::clock::Micros;
+use crate::command::{
+    Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way,
+};
+use crate::resp::{Command, encode};
+use crate::route::Policy;
+use crate::serve::UPSTREAM;
+use crate::session::State;
+
+/// Keys that are looked into; of a command with more, the rest is counted.
+const SHOWN: usize = 32;
+/// Bytes of a key or argument that are shown.
+const WIDTH: usize = 64;
+
+/// `LARDER EXPLAIN command [arg ...]`
+pub(super) fn explain(request: &mut Request<'_>) {
+    let Some(quoted) = Quoted::new(request.command.args(2)) else { return request.wrong_arity() };
+    let command = quoted.command();
+    let spec = match request.table.resolve(&command) {
+        Ok(spec) => spec,
+        // What the command itself would get.
+        Err(error) => return request.error(&error.to_string()),
+    };
+    let mut lines = Vec::new();
+    about_row(spec, &command, &mut lines);
+    let mut keys = Vec::new();
+    let coverage = for_each_key(spec, &command, |at, access| keys.push((at, access)));
+    about_keys(&command, &keys, coverage, &mut lines);
+    match request.app().origin() {
+        None => about_memory(spec, &command, request, &mut lines),
+        Some(origin) => about_origin(origin, spec, &command, &keys, request, &mut lines),
+    }
+    let out = request.out();
+    encode::array(out, lines.len());
+    lines.iter().for_each(|line| encode::bulk(out, line.as_bytes()));
+}
+
+// === the row ===
+
+fn about_row(spec: &Spec, command: &Command<'_>, lines: &mut Vec<String>) {
+    let words = |list: Vec<&str>| if list.is_empty() { "none".to_owned() } else { list.join(" ") };
+    lines.push(format!("command: {}", spec.name.replace('|', " ")));
+    lines.push(format!("flags: {}", words(spec.flags.words().collect())));
+    lines.push(format!("categories: {}", words(spec.categories.iter().map(|name| &**name).collect())));
+    lines.push(format!("effect: {}", in_words(effect(spec, command))));
+    lines.push(format!("way: {}", way_in_words(way(spec, command))));
+}
+
+fn in_words(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Read => "reads its keys, changes none",
+        Effect::Write(Reach::Named) => "may change the keys that it names",
+        Effect::Write(Reach::Beyond) => "may change keys that it does not name",
+        Effect::Inert => "neither reads nor changes a key",
+        Effect::Everything => "may change every key",
+    }
+}
+
+fn way_in_words(way: Way) -> &'static str {
+    match way {
+        Way::Forward => "to the upstream, on a connection that clients share",
+        Way::Local(_) => "answered by Larder itself",
+        Way::Pinned => "refused: it needs an upstream connection of its own, which this version does not give",
+        Way::Refused => "refused: it would change a connection that clients share",
+    }
+}
+
+fn about_keys(command: &Command<'_>, keys: &[(usize, Access)], coverage: Coverage, lines: &mut Vec<String>) {
+    let name = |(at, access): &(usize, Access)| {
+        let access = if *access == Access::Read { "read" } else { "write" };
+        format!("{} ({access})", shown(command.opt(*at).unwrap_or_default()))
+    };
+    let mut list = keys.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+    if keys.len() > SHOWN {
+        list += &format!(", and {} more", keys.len() - SHOWN);
+    }
+    if keys.is_empty() {
+        list += "none";
+    }
+    if coverage == Coverage::Partial {
+        list += "; there may be others";
+    }
+    lines.push(format!("keys: {list}"));
+}
+
+// === the memory upstream ===
+
+fn about_memory(spec: &Spec, command: &Command<'_>, request: &Request<'_>, lines: &mut Vec<String>) {
+    lines.push(format!("upstream: memory, in this process, database {}", request.state.database));
+    if way(spec, command) == Way::Forward && !crate::memory::Memory::serves(&spec.name) {
+        lines.push("served: no: the memory upstream knows commands on strings and keys only".to_owned());
+    }
+    lines.push("cacheable: no: the memory upstream answers at once and needs no cache before it".to_owned());
+}
+
+// === a Redis upstream ===
+
+fn about_origin(
+    origin: &Origin,
+    spec: &Spec,
+    command: &Command<'_>,
+    keys: &[(usize, Access)],
+    request: &Request<'_>,
+    lines: &mut Vec<String>,
+) {
+    let (state, app, now) = (&*request.state, request.app(), Micros::now());
+    lines.push(format!(
+        "upstream: {} at {}, database {}, as {}",
+        origin.name,
+        origin.endpoint.address,
+        state.database,
+        user(app, &request.session.client),
+    ));
+    lines.push(about_coverage(origin, now));
+    let policies: Vec<&Policy> =
+        keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
+    for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
+        lines.push(format!("route of {}: {}", shown(command.opt(*at).unwrap_or_default()), about_route(policy)));
+    }
+    let verdict = obstacle(spec, command)
+        .or_else(|| obstacle_of_client(state))
+        .or_else(|| policies.iter().find_map(|policy| obstacle_of_route(policy, spec)))
+        .or_else(|| (!origin.coverage.holds(now)).then(|| "nothing would tell of changes now: the coverage is lost".to_owned()));
+    lines.push(match verdict {
+        Some(why) => format!("cacheable: no: {why}"),
+        None => "cacheable: yes".to_owned(),
+    });
+    for (at, _) in keys.iter().take(SHOWN) {
+        let key = command.opt(*at).unwrap_or_default();
+        let forms = app.near.inspect(UPSTREAM, key, &origin.coverage, now);
+        if forms.is_empty() {
+            lines.push(format!("entry of {}: none", shown(key)));
+        }
+        for (form, worth) in &forms {
+            lines.push(format!("entry of {}: {}", shown(key), about_form(form, *worth, request.table, now)));
+        }
+    }
+}
+
+fn about_coverage(origin: &Origin, now: Micros) -> String {
+    let mode = coherence(origin.mode());
+    if !origin.coverage.holds(now) {
+        return format!("coverage: none ({mode}): nothing is served from the near-cache");
+    }
+    match origin.coverage.until() {
+        Micros::NEVER => format!("coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"),
+        until => format!("coverage: {mode}, proven for another {}", seconds(until.since(now))),
+    }
+}
+
+fn about_route(policy: &Policy) -> String {
+    let pattern = if policy.pattern.is_empty() { "the default" } else { &policy.pattern };
+    if !policy.cached {
+        return format!("{pattern}, not cached");
+    }
+    let life = &policy.lifetime;
+    format!("{pattern}, cached for at most {} (what is not there: {})", seconds(life.ttl), seconds(life.negative_ttl))
+}
+
+/// Why the command's reply is never cached, for anyone.
+fn obstacle(spec: &Spec, command: &Command<'_>) -> Option<String> {
+    if cacheable(spec, command).is_some() && way(spec, command) == Way::Forward {
+        return None;
+    }
+    let unsteady = spec.tips.iter().any(|tip| &**tip == "nondeterministic_output");
+    let why = if way(spec, command) != Way::Forward {
+        "it does not go to the upstream"
+    } else if effect(spec, command) != Effect::Read {
+        "it is not provably a read"
+    } else if unsteady {
+        "its reply changes although its keys do not"
+    } else if spec.cacheable.is_some() {
+        "it has an option that the table does not know"
+    } else if spec.keys.is_empty() {
+        "it names no key whose changes could be followed"
+    } else {
+        "replies of this command are not kept"
+    };
+    Some(why.to_owned())
+}
+
+/// Why this client is answered past the cache.
+fn obstacle_of_client(state: &State) -> Option<String> {
+    if state.credentials.is_some() {
+        return Some("this client has logged in as another user than Larder, who may be allowed less".to_owned());
+    }
+    if state.opaque_owed > 0 || state.drain_first {
+        return Some("this client awaits replies that may change what it reads".to_owned());
+    }
+    None
+}
+
+fn obstacle_of_route(policy: &Policy, spec: &Spec) -> Option<String> {
+    if !policy.cached {
+        return Some(format!("cache.enabled is false for the route {}", policy.pattern));
+    }
+    let named = policy.commands.as_ref().is_none_or(|names| names.iter().any(|name| **name == *spec.name));
+    (!named).then(|| format!("cache.commands of the route {} does not name it", policy.pattern))
+}
+
+fn about_form(form: &Entry, worth: Freshness, table: &Table, now: Micros) -> String {
+    let facts = form.facts();
+    let name = command_name(table, facts.command);
+    let arguments: String = arguments(form.args()).map(|argument| format!(" {}", shown(argument))).collect();
+    let worth = match worth {
+        Freshness::Fresh => "fresh",
+        Freshness::Suspect => "suspect (its coverage ended)",
+        Freshness::Expired => "expired",
+        Freshness::Gone => "void (a flush passed)",
+    };
+    format!(
+        "{name}{arguments} in database {}: {worth}, age {}, {} left, {} bytes{}",
+        facts.database,
+        seconds(now.since(facts.read_at)),
+        seconds(facts.expires_at.since(now)),
+        form.reply().len(),
+        if facts.negative() { ", not there" } else { "" },
+    )
+}
+
+/// The name of the row with this number.
+fn command_name(table: &Table, number: u16) -> &str {
+    let subcommands = table.iter().flat_map(|spec| spec.subcommands.iter());
+    table.iter().chain(subcommands).find(|spec| spec.number == number).map_or("?", |spec| &spec.name)
+}
+
+/// The arguments in wire bytes of whole bulk strings, as the cache keeps them.
+fn arguments(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = wire;
+    std::iter::from_fn(move || {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let length: usize = std::str::from_utf8(rest.get(1..end)?).ok()?.parse().ok()?;
+        let argument = rest.get(end + 2..(end + 2).checked_add(length)?)?;
+        rest = rest.get(end + 2 + length + 2..)?;
+        Some(argument)
+    })
+}
+
+fn seconds(span: Micros) -> String {
+    format!("{:.3}s", span.duration().as_secs_f64())
+}
+
+/// A key or an argument for people: its beginning, with what does not print escaped.
+fn shown(bytes: &[u8]) -> String {
+    let dots = if bytes.len() > WIDTH { "..." } else { "" };
+    format!("{}{dots}", bytes[..bytes.len().min(WIDTH)].escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(words: &[&str]) -> Option<String> {
+        let table = Table::builtin();
+        let quoted = Quoted::new(words.iter().map(|word| word.as_bytes())).unwrap();
+        obstacle(table.resolve(&quoted.command()).unwrap(), &quoted.command())
+    }
+
+    #[test]
+    fn what_is_not_cached_has_a_reason() {
+        assert_eq!(why(&["GET", "k"]), None);
+        assert_eq!(why(&["MGET", "a", "b"]), None);
+        for (words, part) in [
+            (&["SET", "k", "v"][..], "not provably a read"),
+            (&["EVAL", "return 1", "0"], "not provably a read"),
+            (&["TTL", "k"], "changes although"),
+            (&["CLIENT", "ID"], "does not go to the upstream"),
+            (&["DBSIZE"], "no key"),
+            (&["SUBSCRIBE", "c"], "does not go to the upstream"),
+        ] {
+            assert!(why(words).is_some_and(|why| why.contains(part)), "{words:?}: {:?}", why(words));
+        }
+    }
+
+    #[test]
+    fn arguments_are_read_back_from_their_wire_bytes() {
+        let words: Vec<&[u8]> = arguments(b"$1\r\na\r\n$4\r\n\r\nb\r\r\n$0\r\n\r\n").collect();
+        assert_eq!(words, [&b"a"[..], b"\r\nb\r", b""]);
+        assert_eq!(arguments(b"").count(), 0);
+        assert_eq!(arguments(b"$9\r\nshort\r\n").count(), 0);
+    }
+
+    #[test]
+    fn rows_are_named_by_their_number() {
+        let table = Table::builtin();
+        assert_eq!(command_name(&table, table.find(b"hgetall").unwrap().number), "hgetall");
+    }
+}
