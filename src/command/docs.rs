@@ -60,13 +60,12 @@ pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) 
             encode::array(out, HELP.len());
             HELP.iter().for_each(|line| encode::simple(out, line));
         }
-        // A subcommand of a newer upstream: it is answered here, hence not served.
+        // A subcommand that only the upstream knows: it is answered here, hence not at all.
         _ => {
+            let container = table.find(cmd.name()).unwrap_or(spec);
             let name = cmd.opt(1).unwrap_or_default();
-            encode::error(
-                out,
-                &super::CommandError::unknown_subcommand(spec, name).to_string(),
-            );
+            let error = super::CommandError::unknown_subcommand(container, name);
+            encode::error(out, &error.to_string());
         }
     }
 }

@@ -146,3 +146,52 @@ fn node(frame: OwnedFrame) -> Node<'static> {
         OwnedFrame::Error(_) | OwnedFrame::Null => Node::Null,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(reply: &[u8]) -> String {
+        rows(reply).err().expect("a refusal")
+    }
+
+    #[test]
+    fn rows_of_both_protocol_versions_are_read() {
+        let resp2: &[u8] =
+            b"*2\r\n*-1\r\n*6\r\n$3\r\nGET\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        let resp3: &[u8] =
+            b"*2\r\n_\r\n*6\r\n$3\r\nGET\r\n:2\r\n~1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        for reply in [resp2, resp3] {
+            let rows = rows(reply).expect("a good reply");
+            assert_eq!((rows.len(), &*rows[0].name, rows[0].arity), (1, "get", 2));
+        }
+    }
+
+    #[test]
+    fn a_bad_reply_is_refused_in_words() {
+        assert!(refused(b"-ERR unknown command\r\n").contains("ERR unknown command"));
+        assert!(refused(b"+OK\r\n").contains("not a list"));
+        assert!(refused(b"").contains("cut short"));
+        assert!(refused(b"*1\r\n*6\r\n$3\r\nge").contains("cut short"));
+        assert!(refused(b"*1\r\n*1\r\n$3\r\nget\r\n").contains("1 elements"));
+        assert!(refused(b"*0\r\n*0\r\n").contains("more behind"));
+        assert!(refused(b"*99999999999\r\n").contains("length"));
+        assert!(refused(b"$3\r\nabcd\r\n").contains("longer than it says"));
+        assert!(refused(b",1.5\r\n").contains("kind ','"));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_instead_of_followed() {
+        for list in ["*1\r\n", "%1\r\n+k\r\n", "~1\r\n"] {
+            assert!(refused(list.repeat(100_000).as_bytes()).contains("nested"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics(reply in "([*~%$:+_,-][0-9-]{0,3}\r\n|[a-z]{1,4}\r\n|\\*6\r\n\\$3\r\nfoo\r\n:1\r\n\\*0\r\n:1\r\n:1\r\n:1\r\n){0,20}") {
+            let _ = rows(reply.as_bytes());
+        }
+    }
+}
