@@ -33,7 +33,8 @@ pub fn rows(reply: &[u8]) -> Result<Vec<Facts>, String> {
             .into_iter()
             .filter(|row| *row != OwnedFrame::Null)
             .map(|row| {
-                Facts::read(&node(row)).map_err(|error| format!("in the COMMAND reply, {error}"))
+                Facts::read(&typed_row(node(row)))
+                    .map_err(|error| format!("in the COMMAND reply, {error}"))
             })
             .collect(),
         OwnedFrame::Error(error) => Err(format!("COMMAND was answered with an error: {error}")),
@@ -145,6 +146,36 @@ fn node(frame: OwnedFrame) -> Node<'static> {
         OwnedFrame::Array(items) => Node::Array(items.into_iter().map(node).collect()),
         OwnedFrame::Error(_) | OwnedFrame::Null => Node::Null,
     }
+}
+
+/// A row with the RESP3 types that Redis 7 gives it, so that COMMAND shows it as the upstream would.
+fn typed_row(row: Node<'static>) -> Node<'static> {
+    let Node::Array(elements) = row else {
+        return row;
+    };
+    let typed = |(i, element)| match (i, element) {
+        // Flags, categories, tips.
+        (2 | 6 | 7, Node::Array(words)) => Node::Set(words),
+        (8, Node::Array(specs)) => Node::Set(specs.into_iter().map(typed_spec).collect()),
+        (9, Node::Array(rows)) => Node::Array(rows.into_iter().map(typed_row).collect()),
+        (_, element) => element,
+    };
+    Node::Array(elements.into_iter().enumerate().map(typed).collect())
+}
+
+/// A key spec: maps in a map, but for the set of its flags.
+fn typed_spec(spec: Node<'static>) -> Node<'static> {
+    let Node::Array(mut pairs) = spec else {
+        return spec;
+    };
+    for pair in pairs.chunks_exact_mut(2) {
+        let value = std::mem::replace(&mut pair[1], Node::Null);
+        pair[1] = match value {
+            Node::Array(words) if pair[0].text() == Some("flags") => Node::Set(words),
+            value => typed_spec(value),
+        };
+    }
+    Node::Map(pairs)
 }
 
 #[cfg(test)]

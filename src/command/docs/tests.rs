@@ -154,6 +154,17 @@ fn flags_of_keys_follow_the_options() {
 }
 
 #[test]
+fn a_refusal_repeats_bytes_that_are_no_text() {
+    let mut out = Vec::new();
+    let quoted = Quoted::new([&b"COMMAND"[..], b"\xff\r"].into_iter()).expect("a name");
+    reply(&table(), &quoted.command(), Proto::Resp2, &mut out);
+    assert_eq!(
+        out,
+        b"-ERR unknown subcommand '\xff '. Try COMMAND HELP.\r\n"
+    );
+}
+
+#[test]
 fn a_subcommand_that_only_an_upstream_knows_is_refused() {
     let row =
         b"*1\r\n*10\r\n$7\r\ncommand\r\n:-1\r\n*0\r\n:0\r\n:0\r\n:0\r\n*0\r\n*0\r\n*0\r\n*1\r\n\
