@@ -1,7 +1,7 @@
 //! Reading an upstream's own answer to COMMAND.
 //!
 //! redis-protocol decodes it. It descends by recursion, and its RESP3 side takes no map inside a set, which is just what
-//! the key specs of Redis 7 are. So the reply first goes through [`flat`]: one pass without recursion that bounds depth
+//! the key specs of Redis 7 are. So the reply first goes through `flat`: one pass without recursion that bounds depth
 //! and size and writes the same reply as RESP2, where sets and maps are arrays.
 
 use redis_protocol::resp2::decode::decode;
