@@ -28,6 +28,6 @@ pub mod metrics;
 
 pub mod dice;
 
-//SCRIPT
+pub mod script;
 
 //COH

@@ -59,7 +59,9 @@ impl Cursor<'_> {
         if depth > MAX_DEPTH {
             return Err(Malformed("nested too deep".to_owned()));
         }
-        let Some(line) = self.line() else { return Ok(None) };
+        let Some(line) = self.line() else {
+            return Ok(None);
+        };
         let (kind, text) = (line[0], String::from_utf8_lossy(&line[1..]).into_owned());
         Ok(Some(match kind {
             b'+' => Reply::Simple(text),
@@ -70,8 +72,12 @@ impl Cursor<'_> {
             b'(' => Reply::BigNumber(text),
             b'_' => Reply::Null,
             b'$' | b'!' | b'=' => {
-                let Ok(length) = usize::try_from(number(&text)?) else { return Ok(Some(Reply::Null)) };
-                let Some(body) = self.body(length)? else { return Ok(None) };
+                let Ok(length) = usize::try_from(number(&text)?) else {
+                    return Ok(Some(Reply::Null));
+                };
+                let Some(body) = self.body(length)? else {
+                    return Ok(None);
+                };
                 match kind {
                     b'$' => Reply::Bulk(body),
                     b'!' => Reply::Error(String::from_utf8_lossy(&body).into_owned()),
@@ -79,11 +85,15 @@ impl Cursor<'_> {
                 }
             }
             b'*' | b'%' | b'~' | b'>' => {
-                let Ok(count) = usize::try_from(number(&text)?) else { return Ok(Some(Reply::Null)) };
+                let Ok(count) = usize::try_from(number(&text)?) else {
+                    return Ok(Some(Reply::Null));
+                };
                 let count = if kind == b'%' { count * 2 } else { count };
                 let mut items = Vec::new();
                 for _ in 0..count {
-                    let Some(item) = self.reply(depth + 1)? else { return Ok(None) };
+                    let Some(item) = self.reply(depth + 1)? else {
+                        return Ok(None);
+                    };
                     items.push(item);
                 }
                 match kind {
@@ -93,7 +103,12 @@ impl Cursor<'_> {
                     _ => Reply::Push(items),
                 }
             }
-            _ => return Err(Malformed(format!("a reply that starts with {:?}", char::from(kind)))),
+            _ => {
+                return Err(Malformed(format!(
+                    "a reply that starts with {:?}",
+                    char::from(kind)
+                )));
+            }
         }))
     }
 
@@ -102,12 +117,18 @@ impl Cursor<'_> {
         let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
         self.at += end + 2;
         // An empty line is reported as a reply of the kind `\n`, which there is not.
-        Some(if end == 0 { b"\n".to_vec() } else { rest[..end].to_vec() })
+        Some(if end == 0 {
+            b"\n".to_vec()
+        } else {
+            rest[..end].to_vec()
+        })
     }
 
     fn body(&mut self, length: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let rest = &self.bytes[self.at..];
-        let Some(framed) = rest.get(..length + 2) else { return Ok(None) };
+        let Some(framed) = rest.get(..length + 2) else {
+            return Ok(None);
+        };
         if &framed[length..] != b"\r\n" {
             return Err(Malformed("a bulk without its end".to_owned()));
         }
@@ -117,7 +138,8 @@ impl Cursor<'_> {
 }
 
 fn number(text: &str) -> Result<i64, Malformed> {
-    text.parse().map_err(|_| Malformed(format!("not a number: {text:?}")))
+    text.parse()
+        .map_err(|_| Malformed(format!("not a number: {text:?}")))
 }
 
 // === impl Reply ===
@@ -136,7 +158,9 @@ impl Reply {
     /// The items of an array, map, set or push.
     pub fn items(&self) -> Option<&[Reply]> {
         match self {
-            Self::Array(items) | Self::Map(items) | Self::Set(items) | Self::Push(items) => Some(items),
+            Self::Array(items) | Self::Map(items) | Self::Set(items) | Self::Push(items) => {
+                Some(items)
+            }
             _ => None,
         }
     }
@@ -144,8 +168,12 @@ impl Reply {
     /// The text of a simple string, bulk, verbatim string or error; lossy where it is binary.
     pub fn text(&self) -> Option<String> {
         match self {
-            Self::Simple(text) | Self::Error(text) | Self::Double(text) | Self::BigNumber(text) => Some(text.clone()),
-            Self::Bulk(bytes) | Self::Verbatim(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Self::Simple(text) | Self::Error(text) | Self::Double(text) | Self::BigNumber(text) => {
+                Some(text.clone())
+            }
+            Self::Bulk(bytes) | Self::Verbatim(bytes) => {
+                Some(String::from_utf8_lossy(bytes).into_owned())
+            }
             _ => None,
         }
     }
@@ -209,7 +237,13 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_said() {
-        for bytes in [&b"x\r\n"[..], b"\r\n", b":a\r\n", b"$1\r\nabc", &b"*1\r\n".repeat(100)] {
+        for bytes in [
+            &b"x\r\n"[..],
+            b"\r\n",
+            b":a\r\n",
+            b"$1\r\nabc",
+            &b"*1\r\n".repeat(100),
+        ] {
             assert!(parse(bytes).is_err(), "{}", bytes.escape_ascii());
         }
     }
