@@ -62,7 +62,14 @@ impl Client {
     /// # Errors
     /// What the socket says.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, REPLY_TIMEOUT)?;
+        Self::over(TcpStream::connect_timeout(&address, REPLY_TIMEOUT)?)
+    }
+
+    /// Takes a connection that is there.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;

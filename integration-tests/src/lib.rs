@@ -30,4 +30,4 @@ pub mod dice;
 
 pub mod script;
 
-//COH
+pub mod coherence;
