@@ -148,7 +148,7 @@ fn launch(address: SocketAddr, args: &[String], scratch: &Scratch) -> Process {
         .arg("--port")
         .arg(address.port().to_string())
         .args(["--bind", "127.0.0.1"]);
-    command.args(["--save", "", "--appendonly", "no", "--loglevel", "notice"]);
+    command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
     command.args(args);
     Process::spawn("redis-server", command, scratch.file("redis.log"))
 }
