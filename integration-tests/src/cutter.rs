@@ -295,6 +295,10 @@ fn pump(shared: &Shared, link: &Arc<Link>, direction: Direction) {
             seen.drain(..seen.len().saturating_sub(TRACKED_NAME.len()));
         }
         if shared.flow(link, direction) == Flow::Pass && to.write_all(&buffer[..count]).is_err() {
+            if direction == Direction::ToOrigin {
+                // The origin has closed; what it said before is still to be delivered by the other pump.
+                return;
+            }
             break;
         }
     }
