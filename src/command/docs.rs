@@ -5,7 +5,7 @@
 
 use super::Quoted;
 use super::columns::Options;
-use super::keys::{Begin, Coverage, Find, Found, KeyFlags, options};
+use super::keys::{Begin, Find, Found, KeyFlags, options};
 use super::pattern;
 use super::spec::{Flags, Spec};
 use super::table::Table;
@@ -293,7 +293,7 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
                 .collect()
         }
         Options::Georadius => {
-            let store = options::georadius_store_shown(cmd);
+            let store = options::georadius_store_shown(spec, cmd);
             std::iter::once((1, READ))
                 .chain(store.map(|key| (key, OVERWRITE)))
                 .collect()
@@ -305,13 +305,8 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
             Some(_) => Vec::new(),
             None => vec![(3, TAKE)],
         },
-        Options::Streams => {
-            let mut found = Vec::new();
-            match options::streams(spec, cmd, |key, _| found.push((key, KeyFlags::default()))) {
-                Coverage::Complete => found,
-                Coverage::Partial => Vec::new(),
-            }
-        }
+        // Their specs tell all that Redis shows.
+        Options::Streams => Vec::new(),
         Options::Plain | Options::Scores => by_loose_number(spec, cmd),
     }
 }
