@@ -40,6 +40,7 @@ pub mod clock;
 pub mod counters;
 pub mod faults;
 pub mod inbox;
+pub mod metrics;
 pub mod net;
 pub mod process;
 pub mod worker;

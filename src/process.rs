@@ -100,7 +100,7 @@ async fn accept(listener: Listener, app: Arc<App>) {
 }
 
 /// Puts the parts together.
-fn assemble(config: Config, source: String) -> Result<App, String> {
+pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
     let workers = match config.workers {
         Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         Workers::Fixed(workers) => workers,

@@ -5,8 +5,9 @@
 
 use super::Quoted;
 use super::columns::Options;
-use super::keys::{Begin, Coverage, Find, Found, KeyFlags, options};
+use super::keys::{Begin, Find, Found, KeyFlags, options};
 use super::pattern;
+use super::refusal::CommandError;
 use super::spec::{Flags, Spec};
 use super::table::Table;
 use crate::resp::{Command, Proto, encode};
@@ -45,7 +46,7 @@ const HELP: [&str; 21] = [
 pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) {
     let spec = match table.resolve(cmd) {
         Ok(spec) => spec,
-        Err(error) => return encode::error(out, &error.to_string()),
+        Err(error) => return error.write(out),
     };
     match &*spec.name {
         "command" | "command|info" => infos(table, cmd, proto, out),
@@ -60,13 +61,11 @@ pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) 
             encode::array(out, HELP.len());
             HELP.iter().for_each(|line| encode::simple(out, line));
         }
-        // A subcommand of a newer upstream: it is answered here, hence not served.
+        // A subcommand that only the upstream knows: it is answered here, hence not at all.
         _ => {
+            let container = table.find(cmd.name()).unwrap_or(spec);
             let name = cmd.opt(1).unwrap_or_default();
-            encode::error(
-                out,
-                &super::CommandError::unknown_subcommand(spec, name).to_string(),
-            );
+            CommandError::unknown_subcommand(container, name).write(out);
         }
     }
 }
@@ -293,7 +292,7 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
                 .collect()
         }
         Options::Georadius => {
-            let store = options::georadius_store_shown(cmd);
+            let store = options::georadius_store_shown(spec, cmd);
             std::iter::once((1, READ))
                 .chain(store.map(|key| (key, OVERWRITE)))
                 .collect()
@@ -305,13 +304,8 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
             Some(_) => Vec::new(),
             None => vec![(3, TAKE)],
         },
-        Options::Streams => {
-            let mut found = Vec::new();
-            match options::streams(spec, cmd, |key, _| found.push((key, KeyFlags::default()))) {
-                Coverage::Complete => found,
-                Coverage::Partial => Vec::new(),
-            }
-        }
+        // Their specs tell all that Redis shows.
+        Options::Streams => Vec::new(),
         Options::Plain | Options::Scores => by_loose_number(spec, cmd),
     }
 }

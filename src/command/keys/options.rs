@@ -87,9 +87,9 @@ pub fn georadius_has_store(spec: &Spec, cmd: &Command<'_>) -> bool {
 }
 
 /// Where COMMAND GETKEYS says that a result is stored when a STORE or STOREDIST is missing: behind the last of them.
-pub fn georadius_store_shown(cmd: &Command<'_>) -> Option<usize> {
+pub fn georadius_store_shown(spec: &Spec, cmd: &Command<'_>) -> Option<usize> {
     let mut store = None;
-    let mut i = 5;
+    let mut i = georadius_options(spec);
     while i < cmd.len() {
         if georadius_stores(cmd, i) {
             i += 1;
@@ -125,10 +125,10 @@ pub fn migrate(cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)) -> Cover
     Coverage::Complete
 }
 
-/// Where the list behind KEYS begins. The passwords of AUTH and AUTH2 are not options.
+/// Where the list behind KEYS begins, when it has a key. The passwords of AUTH and AUTH2 are not options.
 pub fn migrate_keys(cmd: &Command<'_>) -> Option<usize> {
     let mut i = 6;
-    while i < cmd.len() {
+    while i + 1 < cmd.len() {
         if cmd.is(i, "keys") {
             return Some(i + 1);
         }
@@ -173,7 +173,7 @@ struct StreamOptions {
     streams: Option<usize>,
 }
 
-/// Options that this table does not know (of a newer server) are stepped over one argument at a time.
+/// Unknown options (of a newer server) are stepped over one argument at a time.
 fn stream_options(cmd: &Command<'_>) -> StreamOptions {
     let mut found = StreamOptions {
         block: false,
@@ -200,8 +200,15 @@ fn stream_options(cmd: &Command<'_>) -> StreamOptions {
 
 /// Whether a BITFIELD only reads: every operation is a GET.
 pub fn bitfield_reads(cmd: &Command<'_>) -> bool {
-    let len = cmd.len();
-    (2..len).step_by(3).all(|i| cmd.is(i, "get") && i + 2 < len)
+    let mut i = 2;
+    while i < cmd.len() {
+        i += match () {
+            () if cmd.is(i, "get") && i + 2 < cmd.len() => 3,
+            () if cmd.is(i, "overflow") => 2,
+            () => return false,
+        };
+    }
+    true
 }
 
 /// Whether a SET also returns the old value.
