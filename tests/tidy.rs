@@ -52,8 +52,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const UPWARD: &[(&str, &str, &str)] = &[
     ("serve", "session", "the walk writes into the session that called it"),
     ("session", "worker", "a session finds lanes, buffers and counters at its worker"),
-    ("coherence", "inbox", "replies are handed to sessions of other workers"),
-    ("coherence", "app", "the reader of the tracked connection fills the shared cache"),
     ("app", "coherence", "the tracked connection carries coherence's tags"),
     ("app", "session", "the list of clients"),
     ("inbox", "listener", "a letter may be an accepted client"),
