@@ -6,10 +6,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::app::{Backend, Origin};
-use crate::cache::{Freshness, Join, Query, Waiter};
+use crate::cache::{Entry, Freshness, Join, Query, Waiter};
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
 use crate::command::{Access, Cacheable, Coverage, Effect, Form, Reach, Spec, Way, cacheable, effect, for_each_key, way};
-use crate::resp::{Command, encode};
+use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
 use crate::session::local;
 use crate::session::receiver::{Receipt, Write};
@@ -42,7 +42,7 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
                 return Flow::Next;
             }
             worker.counters.errors.add(1);
-            encode::error(state.replies.now(), &error.to_string());
+            error.write(state.replies.now());
             return Flow::Next;
         }
     };
@@ -140,10 +140,15 @@ fn read_key(
     let query = query(session, state, spec, key, command.behind(1));
     worker.sketch.borrow_mut().record(query.hash, key);
 
-    if let Some((form, Freshness::Fresh)) = near.find(&query, &origin.coverage, state.now) {
+    let (proto, now) = (state.proto, state.now);
+    let hit = near.find(&query, &origin.coverage, now, |form, worth| {
+        if worth == Freshness::Fresh {
+            answer_from(state.replies.now(), proto, form);
+        }
+        worth == Freshness::Fresh
+    });
+    if hit == Some(true) {
         worker.counters.hits.add(1);
-        let facts = form.facts();
-        write_resp3(state.replies.now(), state.proto, form.reply(), facts.shape(), facts.same_in_both());
         return Served::Yes;
     }
 
@@ -151,11 +156,7 @@ fn read_key(
     let waiter = Waiter { worker: worker.number, session: session.id, seq: state.replies.await_one(state.proto) };
     match near.join(&query, &origin.coverage, state.now, waiter) {
         Join::Fresh(form) => {
-            let facts = form.facts();
-            let proto = state.proto;
-            state.replies.arrive(waiter.seq, 1, |out| {
-                write_resp3(out, proto, form.reply(), facts.shape(), facts.same_in_both());
-            });
+            state.replies.arrive(waiter.seq, 1, |out| answer_from(out, proto, &form));
         }
         Join::Follow => {
             worker.counters.joined.add(1);
@@ -178,6 +179,13 @@ fn read_key(
         }
     }
     Served::Yes
+}
+
+/// Writes a cached reply.
+#[inline]
+fn answer_from(out: &mut Vec<u8>, proto: Proto, form: &Entry) {
+    let facts = form.facts();
+    write_resp3(out, proto, form.reply(), facts.shape(), facts.same_in_both());
 }
 
 fn terms(session: &Session, policy: &Policy, cacheable: Cacheable) -> Terms {
@@ -219,7 +227,7 @@ fn read_mget(
         let query = query(session, state, &get, key, b"");
         worker.sketch.borrow_mut().record(query.hash, key);
         let word = near.word(query.hash);
-        match near.find(&query, &origin.coverage, state.now) {
+        match near.find(&query, &origin.coverage, state.now, |form, worth| (form.clone(), worth)) {
             Some((form, Freshness::Fresh)) => found.push((query.hash, word, form)),
             _ => missing.push(element),
         }
@@ -232,8 +240,7 @@ fn read_mget(
         let out = state.replies.now();
         encode::array(out, found.len());
         for (_, _, form) in &found {
-            let facts = form.facts();
-            write_resp3(out, proto, form.reply(), facts.shape(), facts.same_in_both());
+            answer_from(out, proto, form);
         }
         return Served::Yes;
     }
@@ -286,10 +293,11 @@ fn read_exists(
         }
         let query = query(session, state, spec, key, b"");
         let word = near.word(query.hash);
-        match near.find(&query, &origin.coverage, state.now) {
-            Some((form, Freshness::Fresh)) => {
-                sum += i64::from(form.reply() == b":1\r\n");
-                found.push((query.hash, word, form.facts().stamp));
+        let look = |form: &Entry, worth| (form.reply() == b":1\r\n", form.facts().stamp, worth);
+        match near.find(&query, &origin.coverage, state.now, look) {
+            Some((there, stamp, Freshness::Fresh)) => {
+                sum += i64::from(there);
+                found.push((query.hash, word, stamp));
             }
             _ => {
                 worker.counters.misses.add(1);

@@ -1,1 +1,33 @@
-//! Harness for the integration tests.
+//! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
+//!
+//! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
+//! and a [`larder`] are such processes; a [`client`] talks to either and understands [`reply`] bytes; a
+//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe. On top of these,
+//! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
+//! the promises C1 to C8.
+
+pub mod scratch;
+
+pub mod port;
+
+pub mod process;
+
+pub mod redis;
+
+pub mod larder;
+
+pub mod reply;
+
+pub mod client;
+
+pub mod cutter;
+
+pub mod wait;
+
+pub mod metrics;
+
+pub mod dice;
+
+pub mod script;
+
+pub mod coherence;

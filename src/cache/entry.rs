@@ -18,28 +18,31 @@ use crate::command::{Nulls, Shape};
 pub struct Entry(ThinArc<Form, u8>);
 
 /// The facts of one cached reply.
+///
+/// In this order, because what a hit looks at should lie together, right before the key and the reply.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Form {
-    /// The next form of the same key.
-    next: Option<Entry>,
     /// Hash of (upstream, key), as the store uses it.
     pub hash: u64,
-    /// Under which coverage it was read.
-    pub stamp: Stamp,
-    /// Not served as fresh from here on.
-    pub expires_at: Micros,
     /// When its request was sent: its age counts from here.
     pub read_at: Micros,
     /// Bytes of this form and of the chain behind it, overhead included.
     weight: u32,
-    key_len: u32,
-    args_len: u32,
-    /// Number of the command's row.
-    pub command: u16,
-    /// Database of the origin.
-    pub database: u16,
     /// Number of the upstream.
     pub upstream: u16,
+    /// Number of the command's row.
+    pub command: u16,
+    /// The next form of the same key.
+    next: Option<Entry>,
+    /// Under which coverage it was read.
+    pub stamp: Stamp,
+    /// Not served as fresh from here on.
+    pub expires_at: Micros,
+    key_len: u32,
+    args_len: u32,
+    /// Database of the origin.
+    pub database: u16,
     flags: u8,
 }
 

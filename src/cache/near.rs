@@ -134,23 +134,19 @@ impl NearCache {
         self.seed.hash_one((key, upstream))
     }
 
-    /// Looks a reply up and judges it. `Gone` ones are not shown.
+    /// Looks a reply up, judges it and shows it to `look`. One that is `Gone` is not shown.
     #[inline]
-    pub fn find(&self, query: &Query<'_>, coverage: &Coverage, now: Micros) -> Option<(Entry, Freshness)> {
+    pub fn find<T>(
+        &self,
+        query: &Query<'_>,
+        coverage: &Coverage,
+        now: Micros,
+        look: impl FnOnce(&Entry, Freshness) -> T,
+    ) -> Option<T> {
         let entry = self.store.find(&query.address())?;
-        let facts = entry.facts();
-        // The usual case first: the newest form is the one, and needs no second handle.
-        if facts.command == query.command
-            && facts.database == query.database
-            && let Some(form) = entry.form(query.database, query.command, query.args)
-        {
-            let worth = freshness(form.facts(), coverage.stamp(), coverage.until(), now);
-            let form = form.clone();
-            return (worth != Freshness::Gone).then_some((form, worth));
-        }
         let form = entry.form(query.database, query.command, query.args)?;
         let worth = freshness(form.facts(), coverage.stamp(), coverage.until(), now);
-        (worth != Freshness::Gone).then(|| (form.clone(), worth))
+        (worth != Freshness::Gone).then(|| look(form, worth))
     }
 
     /// After a miss: joins another's read, or leads one, or is told to go past the cache.

@@ -144,13 +144,13 @@ mod tests {
     fn eviction_never_exceeds_the_budget_by_more_than_one_entry_per_shard() {
         const BUDGET: u64 = 4 << 20;
         let store = Store::new(BUDGET);
-        let reply = vec![b'x'; 16 << 10];
+        let reply = vec![b'x'; 17 << 10];
         for n in 0u64..20_000 {
             let size = 16 + (n * 7919 % (16 << 10)) as usize;
             let key = n.to_le_bytes();
             let hash = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let entry = Entry::new(&Parts { hash, ..parts(&key, b"", &reply[..size]) });
-            let largest = (16 << 10) + 512;
+            let largest = (17 << 10) + 512;
             store.put(entry);
             assert!(store.weight() <= BUDGET + SHARDS as u64 * largest, "{} bytes", store.weight());
         }

@@ -1,6 +1,6 @@
 //! The proxy's own columns of the command table: what Redis cannot say, because it concerns a proxy.
 //!
-//! [`rows`] is the one list of them, by full name. A command that it does not name is forwarded, not cached, and has the
+//! `rows` is the one list of them, by full name. A command that it does not name is forwarded, not cached, and has the
 //! effect that its flags tell.
 
 mod rows;

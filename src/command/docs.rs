@@ -7,6 +7,7 @@ use super::Quoted;
 use super::columns::Options;
 use super::keys::{Begin, Find, Found, KeyFlags, options};
 use super::pattern;
+use super::refusal::CommandError;
 use super::spec::{Flags, Spec};
 use super::table::Table;
 use crate::resp::{Command, Proto, encode};
@@ -45,7 +46,7 @@ const HELP: [&str; 21] = [
 pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) {
     let spec = match table.resolve(cmd) {
         Ok(spec) => spec,
-        Err(error) => return encode::error(out, &error.to_string()),
+        Err(error) => return error.write(out),
     };
     match &*spec.name {
         "command" | "command|info" => infos(table, cmd, proto, out),
@@ -60,13 +61,11 @@ pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) 
             encode::array(out, HELP.len());
             HELP.iter().for_each(|line| encode::simple(out, line));
         }
-        // A subcommand of a newer upstream: it is answered here, hence not served.
+        // A subcommand that only the upstream knows: it is answered here, hence not at all.
         _ => {
+            let container = table.find(cmd.name()).unwrap_or(spec);
             let name = cmd.opt(1).unwrap_or_default();
-            encode::error(
-                out,
-                &super::CommandError::unknown_subcommand(spec, name).to_string(),
-            );
+            CommandError::unknown_subcommand(container, name).write(out);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Redis's facts come from its own `COMMAND` and `COMMAND DOCS` replies ([`data`], committed with the script that
 //! makes them); the proxy's own columns are in [`columns`]; [`spec`] joins both into a row and [`table`] holds them all.
 //! An upstream's own `COMMAND` reply adds what the table lacks and is believed over it ([`upstream`]). [`keys`] finds
-//! the keys of a parsed command, [`effect`] says what it may do to them and how it is served, and [`docs`] answers
+//! the keys of a parsed command, [`mod@effect`] says what it may do to them and how it is served, and [`docs`] answers
 //! `COMMAND` itself.
 
 pub mod columns;

@@ -69,6 +69,13 @@ impl CommandError {
         &self.text
     }
 
+    /// Appends it as a reply. Not by `encode`, whose errors are text: these bytes are the client's own.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'-');
+        out.extend_from_slice(&self.text);
+        out.extend_from_slice(b"\r\n");
+    }
+
     fn one_line(parts: &[&[u8]]) -> Self {
         let mut text = parts.concat();
         for byte in &mut text {

@@ -42,7 +42,7 @@ pub struct Spec {
     pub inert: bool,
     /// Which option grammar decides its effect and its keys.
     pub options: Options,
-    /// What it may do to keys, before its options are looked at ([`super::effect`]).
+    /// What it may do to keys, before its options are looked at ([`super::effect()`]).
     pub effect: Effect,
     /// Who told of it first.
     pub origin: Origin,

@@ -1,7 +1,7 @@
 //! Reading an upstream's own answer to COMMAND.
 //!
 //! redis-protocol decodes it. It descends by recursion, and its RESP3 side takes no map inside a set, which is just what
-//! the key specs of Redis 7 are. So the reply first goes through [`flat`]: one pass without recursion that bounds depth
+//! the key specs of Redis 7 are. So the reply first goes through `flat`: one pass without recursion that bounds depth
 //! and size and writes the same reply as RESP2, where sets and maps are arrays.
 
 use redis_protocol::resp2::decode::decode;
@@ -33,7 +33,8 @@ pub fn rows(reply: &[u8]) -> Result<Vec<Facts>, String> {
             .into_iter()
             .filter(|row| *row != OwnedFrame::Null)
             .map(|row| {
-                Facts::read(&node(row)).map_err(|error| format!("in the COMMAND reply, {error}"))
+                Facts::read(&typed_row(node(row)))
+                    .map_err(|error| format!("in the COMMAND reply, {error}"))
             })
             .collect(),
         OwnedFrame::Error(error) => Err(format!("COMMAND was answered with an error: {error}")),
@@ -144,5 +145,84 @@ fn node(frame: OwnedFrame) -> Node<'static> {
         OwnedFrame::Integer(value) => Node::Integer(value),
         OwnedFrame::Array(items) => Node::Array(items.into_iter().map(node).collect()),
         OwnedFrame::Error(_) | OwnedFrame::Null => Node::Null,
+    }
+}
+
+/// A row with the RESP3 types that Redis 7 gives it, so that COMMAND shows it as the upstream would.
+fn typed_row(row: Node<'static>) -> Node<'static> {
+    let Node::Array(elements) = row else {
+        return row;
+    };
+    let typed = |(i, element)| match (i, element) {
+        // Flags, categories, tips.
+        (2 | 6 | 7, Node::Array(words)) => Node::Set(words),
+        (8, Node::Array(specs)) => Node::Set(specs.into_iter().map(typed_spec).collect()),
+        (9, Node::Array(rows)) => Node::Array(rows.into_iter().map(typed_row).collect()),
+        (_, element) => element,
+    };
+    Node::Array(elements.into_iter().enumerate().map(typed).collect())
+}
+
+/// A key spec: maps in a map, but for the set of its flags.
+fn typed_spec(spec: Node<'static>) -> Node<'static> {
+    let Node::Array(mut pairs) = spec else {
+        return spec;
+    };
+    for pair in pairs.chunks_exact_mut(2) {
+        let value = std::mem::replace(&mut pair[1], Node::Null);
+        pair[1] = match value {
+            Node::Array(words) if pair[0].text() == Some("flags") => Node::Set(words),
+            value => typed_spec(value),
+        };
+    }
+    Node::Map(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(reply: &[u8]) -> String {
+        rows(reply).err().expect("a refusal")
+    }
+
+    #[test]
+    fn rows_of_both_protocol_versions_are_read() {
+        let resp2: &[u8] =
+            b"*2\r\n*-1\r\n*6\r\n$3\r\nGET\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        let resp3: &[u8] =
+            b"*2\r\n_\r\n*6\r\n$3\r\nGET\r\n:2\r\n~1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        for reply in [resp2, resp3] {
+            let rows = rows(reply).expect("a good reply");
+            assert_eq!((rows.len(), &*rows[0].name, rows[0].arity), (1, "get", 2));
+        }
+    }
+
+    #[test]
+    fn a_bad_reply_is_refused_in_words() {
+        assert!(refused(b"-ERR unknown command\r\n").contains("ERR unknown command"));
+        assert!(refused(b"+OK\r\n").contains("not a list"));
+        assert!(refused(b"").contains("cut short"));
+        assert!(refused(b"*1\r\n*6\r\n$3\r\nge").contains("cut short"));
+        assert!(refused(b"*1\r\n*1\r\n$3\r\nget\r\n").contains("1 elements"));
+        assert!(refused(b"*0\r\n*0\r\n").contains("more behind"));
+        assert!(refused(b"*99999999999\r\n").contains("length"));
+        assert!(refused(b"$3\r\nabcd\r\n").contains("longer than it says"));
+        assert!(refused(b",1.5\r\n").contains("kind ','"));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_instead_of_followed() {
+        for list in ["*1\r\n", "%1\r\n+k\r\n", "~1\r\n"] {
+            assert!(refused(list.repeat(100_000).as_bytes()).contains("nested"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics(reply in "([*~%$:+_,-][0-9-]{0,3}\r\n|[a-z]{1,4}\r\n|\\*6\r\n\\$3\r\nfoo\r\n:1\r\n\\*0\r\n:1\r\n:1\r\n:1\r\n){0,20}") {
+            let _ = rows(reply.as_bytes());
+        }
     }
 }

@@ -1,2 +1,137 @@
+use super::super::columns::{Form, Local};
+use super::super::testing::{command, table};
+use super::*;
+use Effect::{Everything, Inert, Read};
+
+const NAMED: Effect = Effect::Write(Reach::Named);
+const BEYOND: Effect = Effect::Write(Reach::Beyond);
+
 #[test]
-fn x() {}
+fn effects_follow_the_options() {
+    let table = table();
+    let cases = [
+        ("GET k", Read),
+        ("SET k v", NAMED),
+        ("SET k v GET", NAMED),
+        ("GETEX k", NAMED),
+        ("GETDEL k", NAMED),
+        ("TOUCH k", Read),
+        ("PFCOUNT k", NAMED),
+        ("SORT k BY nosort", Read),
+        ("SORT k LIMIT 0 1 STORE d", NAMED),
+        ("SORT k BY store", Read),
+        ("SORT_RO k", Read),
+        ("GEORADIUS k 1 2 3 m", Read),
+        ("GEORADIUS k 1 2 3 m STOREDIST d", NAMED),
+        ("GEORADIUSBYMEMBER k store 3 m", Read),
+        ("GEORADIUSBYMEMBER k m 3 m STORE d", NAMED),
+        ("BITFIELD k", Read),
+        ("BITFIELD k GET u8 0 GET u8 8", Read),
+        ("BITFIELD k OVERFLOW SAT GET u8 0", Read),
+        ("BITFIELD k GET u8 0 SET u8 0 1", NAMED),
+        ("BITFIELD k GET u8", NAMED),
+        ("XREAD STREAMS k 0", Read),
+        ("XREADGROUP GROUP g c STREAMS k >", NAMED),
+        ("EVAL s 0", BEYOND),
+        ("FCALL f 1 k", BEYOND),
+        ("EVAL_RO s 0", Read),
+        ("FCALL_RO f 0", Read),
+        ("EXEC", BEYOND),
+        ("FUNCTION LOAD x", BEYOND),
+        ("PUBLISH c m", Inert),
+        ("TIME", Inert),
+        ("PING", Inert),
+        ("CONFIG SET a b", Inert),
+        ("ACL SETUSER u", BEYOND),
+        ("DBSIZE", Read),
+        ("KEYS *", Read),
+        ("FLUSHALL", Everything),
+        ("SWAPDB 0 1", Everything),
+        ("DEBUG RELOAD", Everything),
+        ("REPLICAOF NO ONE", Everything),
+    ];
+    for (line, expected) in cases {
+        let quoted = command(line);
+        let spec = table.lookup(&quoted.command()).expect("a known command");
+        assert_eq!(effect(spec, &quoted.command()), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_command_that_may_block_is_pinned() {
+    let table = table();
+    let cases = [
+        ("GET k", Way::Forward),
+        ("XREAD COUNT 1 STREAMS k 0", Way::Forward),
+        ("XREAD BLOCK 0 STREAMS k $", Way::Pinned),
+        ("XREAD STREAMS block 0", Way::Forward),
+        ("XREADGROUP GROUP block c STREAMS k >", Way::Forward),
+        (
+            "XREADGROUP GROUP g c NOACK block 1 STREAMS k >",
+            Way::Pinned,
+        ),
+        ("BLPOP k 0", Way::Pinned),
+        ("MULTI", Way::Pinned),
+        ("SUBSCRIBE c", Way::Pinned),
+        ("PSYNC a b", Way::Refused),
+        ("READONLY", Way::Refused),
+        ("PING", Way::Local(Local::Ping)),
+        ("CLIENT SETINFO LIB-NAME x", Way::Local(Local::Client)),
+        ("CONFIG GET *", Way::Local(Local::ConfigGet)),
+        ("CONFIG SET a b", Way::Forward),
+        ("SHUTDOWN", Way::Forward),
+    ];
+    for (line, expected) in cases {
+        let quoted = command(line);
+        let spec = table.resolve(&quoted.command()).expect("a known command");
+        assert_eq!(way(spec, &quoted.command()), expected, "{line}");
+    }
+}
+
+#[test]
+fn scores_are_pairs_only_when_they_are_asked_for() {
+    let table = table();
+    let cases = [
+        ("ZRANGE k 0 -1", false),
+        ("ZRANGE k 0 -1 withscores", true),
+        ("ZRANGE k -inf +inf BYSCORE LIMIT 0 1 WITHSCORES", true),
+        ("ZRANGE k withscores withscores BYLEX", false),
+        ("ZRANGEBYSCORE k 0 1 WITHSCORES LIMIT 0 1", true),
+        ("ZREVRANGE k 0 1 WITHSCORES", true),
+        ("ZRANGEBYLEX k - +", false),
+    ];
+    for (line, pairs) in cases {
+        let quoted = command(line);
+        let spec = table.resolve(&quoted.command()).expect("a known command");
+        let cacheable = cacheable(spec, &quoted.command()).expect("a cacheable command");
+        assert_eq!(
+            (cacheable.shape.pairs, cacheable.form),
+            (pairs, Form::Key),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn forms_and_nulls_are_those_of_the_command() {
+    use super::super::columns::Nulls;
+    let table = table();
+    let cases = [
+        ("GET k", Form::Key, Nulls::Bulk, false),
+        ("MGET a b", Form::Mget, Nulls::Bulk, false),
+        ("EXISTS a b", Form::Exists, Nulls::Bulk, false),
+        ("HGET k f", Form::Key, Nulls::Bulk, true),
+        ("GEOPOS k m", Form::Key, Nulls::Array, false),
+        ("XRANGE k - + COUNT 0", Form::Key, Nulls::Array, false),
+    ];
+    for (line, form, nulls, hash_fields) in cases {
+        let quoted = command(line);
+        let spec = table.resolve(&quoted.command()).expect("a known command");
+        let found = cacheable(spec, &quoted.command()).expect("a cacheable command");
+        assert_eq!(
+            (found.form, found.shape.nulls, found.hash_fields),
+            (form, nulls, hash_fields),
+            "{line}"
+        );
+    }
+}

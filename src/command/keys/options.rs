@@ -200,8 +200,15 @@ fn stream_options(cmd: &Command<'_>) -> StreamOptions {
 
 /// Whether a BITFIELD only reads: every operation is a GET.
 pub fn bitfield_reads(cmd: &Command<'_>) -> bool {
-    let len = cmd.len();
-    (2..len).step_by(3).all(|i| cmd.is(i, "get") && i + 2 < len)
+    let mut i = 2;
+    while i < cmd.len() {
+        i += match () {
+            () if cmd.is(i, "get") && i + 2 < cmd.len() => 3,
+            () if cmd.is(i, "overflow") => 2,
+            () => return false,
+        };
+    }
+    true
 }
 
 /// Whether a SET also returns the old value.

@@ -1,0 +1,263 @@
+//! A writer: it owns some units and is the only one that changes them.
+
+mod kinds;
+
+use std::sync::{PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::kinds::{becomes, words};
+use super::history::{Cell, MEMBERS, Read, Via, Write};
+use super::link::{Clock, Link};
+use super::unit::{self, Kind, Pace, Unit};
+use crate::dice::Dice;
+use crate::reply::Reply;
+
+/// The FLUSHALLs of a run. Who holds it for writing is the only writer of all.
+pub type Flushes = RwLock<Vec<Write>>;
+
+/// The shortest and the longest pause of a slow unit in milliseconds: longer than the foreign bound.
+const SLOW_PAUSE_MS: (u64, u64) = (1400, 2200);
+
+/// The pause between two writes in microseconds, so that reads are the greater part.
+const PAUSE_MICROS: (u64, u64) = (500, 4500);
+
+/// A unit as its only writer knows it.
+#[derive(Debug)]
+struct Owned {
+    number: usize,
+    unit: Unit,
+    cells: [Cell; MEMBERS],
+    writes: Vec<Write>,
+    due: Instant,
+}
+
+/// One writer thread's state.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    clock: &'a Clock,
+    flushes: &'a Flushes,
+    flushes_known: usize,
+    links: Vec<Link>,
+    owned: Vec<Owned>,
+    dice: Dice,
+    last_stamp: u64,
+    /// What its own pipelined reads showed.
+    pub reads: Vec<Read>,
+    /// Replies that no write should get.
+    pub errors: Vec<String>,
+}
+
+/// A command and the states that its reply leaves; `Err` says that the reply is impossible.
+type After = Box<dyn Fn(&Reply, u64, u64) -> Result<[Cell; MEMBERS], String>>;
+
+impl<'a> Writer<'a> {
+    /// A writer of these units, which have no keys yet.
+    pub fn new(
+        clock: &'a Clock,
+        flushes: &'a Flushes,
+        links: Vec<Link>,
+        units: Vec<(usize, Unit)>,
+        seed: u64,
+    ) -> Self {
+        let own = |(number, unit)| {
+            let first = Write {
+                start: 0,
+                ack: 0,
+                via: Via::Origin,
+                cells: unit::NOTHING,
+            };
+            Owned {
+                number,
+                unit,
+                cells: unit::NOTHING,
+                writes: vec![first],
+                due: Instant::now(),
+            }
+        };
+        let owned = units.into_iter().map(own).collect();
+        let dice = Dice::new(seed);
+        let (reads, errors) = (Vec::new(), Vec::new());
+        Self {
+            clock,
+            flushes,
+            flushes_known: 0,
+            links,
+            owned,
+            dice,
+            last_stamp: 0,
+            reads,
+            errors,
+        }
+    }
+
+    /// Writes until `stop` says so.
+    pub fn work(&mut self, stop: impl Fn() -> bool) {
+        while !stop() {
+            self.write_one();
+            let pause = self.between(PAUSE_MICROS);
+            thread::sleep(Duration::from_micros(pause));
+        }
+    }
+
+    /// FLUSHALL while nobody else writes.
+    pub fn flush_all(&mut self) {
+        let flushes = self.flushes;
+        let mut all = flushes.write().unwrap_or_else(PoisonError::into_inner);
+        let link = self.dice.below(self.links.len());
+        let start = self.stamp();
+        match self.exchange(link, 0, &[words(&["FLUSHALL"])]) {
+            Ok((replies, ack)) if replies == [Reply::ok()] => {
+                all.push(Write {
+                    start,
+                    ack,
+                    via: self.links[link].via(),
+                    cells: unit::NOTHING,
+                });
+            }
+            Ok((replies, _)) => self.errors.push(format!("FLUSHALL: {replies:?}")),
+            Err(error) => self.errors.push(format!("FLUSHALL: {error}")),
+        }
+    }
+
+    /// The writes of each unit by the unit's number, with the FLUSHALLs among them.
+    pub fn finish(&mut self) -> Vec<(usize, Vec<Write>)> {
+        let flushes = self.flushes;
+        self.catch_up(&flushes.read().unwrap_or_else(PoisonError::into_inner));
+        self.owned
+            .iter_mut()
+            .map(|owned| (owned.number, std::mem::take(&mut owned.writes)))
+            .collect()
+    }
+
+    fn write_one(&mut self) {
+        let flushes = self.flushes;
+        let gate = flushes.read().unwrap_or_else(PoisonError::into_inner);
+        self.catch_up(&gate);
+        let chosen = self.dice.below(self.owned.len());
+        if self.owned[chosen].due > Instant::now() {
+            return;
+        }
+        if self.owned[chosen].unit.pace == Pace::Slow {
+            let pause = Duration::from_millis(self.between(SLOW_PAUSE_MS));
+            self.owned[chosen].due = Instant::now() + pause;
+        }
+        let link = self.dice.below(self.links.len());
+        let done = match self.owned[chosen].unit.kind {
+            Kind::Single if self.dice.chance(1, 4) => self.write_pipelined(chosen, link),
+            Kind::Single => self.write_single(chosen, link),
+            Kind::Counter => self.write_counter(chosen, link),
+            Kind::Hash => self.write_hash(chosen, link),
+            Kind::Pair => self.write_pair(chosen, link),
+            Kind::Group => self.write_group(chosen, link),
+        };
+        if let Err(error) = done {
+            self.errors
+                .push(format!("{}: {error}", self.owned[chosen].unit.name));
+        }
+    }
+
+    fn catch_up(&mut self, flushes: &[Write]) {
+        for flush in &flushes[self.flushes_known..] {
+            for owned in &mut self.owned {
+                owned.cells = flush.cells;
+                owned.writes.push(*flush);
+            }
+        }
+        self.flushes_known = flushes.len();
+        // The next stamp comes after the flush, which another thread may have stamped.
+        self.last_stamp = self
+            .last_stamp
+            .max(flushes.last().map_or(0, |flush| flush.ack));
+    }
+
+    // --- sending ---
+
+    fn write(
+        &mut self,
+        chosen: usize,
+        link: usize,
+        command: Vec<String>,
+        after: After,
+    ) -> Result<(), String> {
+        let via = self.links[link].via();
+        self.write_via(chosen, link, via, &[command], after)
+    }
+
+    fn write_transaction(
+        &mut self,
+        chosen: usize,
+        link: usize,
+        commands: &[Vec<String>],
+        cells: [Cell; MEMBERS],
+    ) -> Result<(), String> {
+        let mut commands = commands.to_vec();
+        commands.push(words(&["EXEC"]));
+        let executed = |reply: &Reply| matches!(reply, Reply::Array(_));
+        self.write_via(
+            chosen,
+            link,
+            Via::Origin,
+            &commands,
+            becomes(executed, cells),
+        )
+    }
+
+    /// Sends the commands; the last reply is the answer.
+    fn write_via(
+        &mut self,
+        chosen: usize,
+        link: usize,
+        via: Via,
+        commands: &[Vec<String>],
+        after: After,
+    ) -> Result<(), String> {
+        let database = self.owned[chosen].unit.database;
+        let start = self.stamp();
+        let (replies, ack) = self.exchange(link, database, commands)?;
+        let reply = replies.last().ok_or("no command")?;
+        let cells = after(reply, start, ack).map_err(|error| format!("{commands:?}: {error}"))?;
+        let owned = &mut self.owned[chosen];
+        owned.cells = cells;
+        owned.writes.push(Write {
+            start,
+            ack,
+            via,
+            cells,
+        });
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        link: usize,
+        database: u8,
+        commands: &[Vec<String>],
+    ) -> Result<(Vec<Reply>, u64), String> {
+        let link = &mut self.links[link];
+        link.send(database, commands)?;
+        let replies = commands
+            .iter()
+            .map(|_| link.read())
+            .collect::<Result<_, _>>()?;
+        Ok((replies, self.clock.now()))
+    }
+
+    /// The link to the origin; transactions go there.
+    fn origin(&self, otherwise: usize) -> usize {
+        self.links
+            .iter()
+            .position(|link| link.via() == Via::Origin)
+            .unwrap_or(otherwise)
+    }
+
+    /// Now, and later than any stamp before.
+    fn stamp(&mut self) -> u64 {
+        self.last_stamp = self.clock.now().max(self.last_stamp + 1);
+        self.last_stamp
+    }
+
+    fn between(&mut self, (low, high): (u64, u64)) -> u64 {
+        low + self.dice.roll() % (high - low)
+    }
+}

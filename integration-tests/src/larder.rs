@@ -1,0 +1,286 @@
+//! The larder binary with a configuration of the test's own.
+//!
+//! `LARDER_BIN` names the binary; without it the one that cargo built beside the tests is taken. With
+//! `LARDER_STAND_IN=forwarder` a plain TCP forwarder takes Larder's place: whatever a test demands of
+//! Larder's replies must then hold too, since Redis itself answers. That is a check of the tests, not of Larder;
+//! tests of Larder's own limits, metrics and faults cannot pass so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::{env, fs};
+
+use crate::client::{Client, Protocol};
+use crate::cutter::Cutter;
+use crate::metrics::Metrics;
+use crate::port;
+use crate::process::Process;
+use crate::reply::Reply;
+use crate::scratch::Scratch;
+use crate::wait;
+
+/// The name under which Larder's tracked connection shows itself in the origin's CLIENT LIST.
+pub const TRACKED_NAME: &str = "larder-tracked";
+
+/// What a test wants of its Larder, to be written as YAML.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    origin: SocketAddr,
+    upstream: Vec<String>,
+    sections: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// One upstream `main` of kind redis, everything else as a user would have it, but for patience: the tests share
+    /// few cores, and a command that waits for a core is not an outage. Tests of outages say their own timeouts.
+    pub fn new(origin: SocketAddr) -> Self {
+        Self {
+            origin,
+            upstream: Vec::new(),
+            sections: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// A line of the upstream's section, as `"heartbeat: {interval: 100ms, timeout: 200ms}"`.
+    #[must_use]
+    pub fn upstream(mut self, line: &str) -> Self {
+        self.upstream.push(line.to_owned());
+        self
+    }
+
+    /// A top-level section, as `"limits: {max_clients: 10}"`.
+    #[must_use]
+    pub fn section(mut self, text: &str) -> Self {
+        self.sections.push(text.to_owned());
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn yaml(&self, listen: SocketAddr, admin: SocketAddr) -> String {
+        let mut text =
+            format!("listeners:\n  - address: {listen}\nadmin: {{address: \"{admin}\"}}\n");
+        text += &format!(
+            "upstreams:\n  main:\n    kind: redis\n    endpoints: [\"{}\"]\n",
+            self.origin
+        );
+        let says = |name: &str| self.upstream.iter().any(|line| line.starts_with(name));
+        for (name, patient) in [("connect_timeout", "2s"), ("command_timeout", "10s")] {
+            if !says(name) {
+                text += &format!("    {name}: {patient}\n");
+            }
+        }
+        for line in &self.upstream {
+            text += &format!("    {line}\n");
+        }
+        for section in &self.sections {
+            text += &format!("{section}\n");
+        }
+        text
+    }
+}
+
+/// A running Larder; killed on drop.
+#[derive(Debug)]
+pub struct Larder {
+    address: SocketAddr,
+    admin: SocketAddr,
+    inner: Inner,
+    _scratch: Scratch,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Binary(Process),
+    StandIn(#[expect(dead_code, reason = "held for its drop")] Cutter),
+}
+
+impl Larder {
+    /// Starts one in front of `origin` with the defaults.
+    pub fn start(origin: SocketAddr) -> Self {
+        Self::start_with(&Settings::new(origin))
+    }
+
+    /// Starts one with these settings and waits until it answers PING.
+    pub fn start_with(settings: &Settings) -> Self {
+        match env::var("LARDER_STAND_IN").as_deref() {
+            Ok("forwarder") => {
+                eprintln!("NOT LARDER: a TCP forwarder stands in (LARDER_STAND_IN)");
+                Self::forwarder(settings.origin)
+            }
+            Ok(other) => panic!("LARDER_STAND_IN={other}: only `forwarder` is known"),
+            Err(_) => Self::binary(settings),
+        }
+    }
+
+    /// A TCP forwarder in Larder's place, whatever the environment says: to test the tests.
+    pub fn forwarder(origin: SocketAddr) -> Self {
+        let cutter = Cutter::start(origin);
+        let address = cutter.address();
+        Self {
+            address,
+            admin: address,
+            inner: Inner::StandIn(cutter),
+            _scratch: Scratch::new("stand-in"),
+        }
+    }
+
+    fn binary(settings: &Settings) -> Self {
+        let binary = binary_path();
+        let scratch = Scratch::new("larder");
+        let config = scratch.file("larder.yaml");
+        let mut output = String::new();
+        for _ in 0..5 {
+            let (address, admin) = (port::free(), port::free());
+            fs::write(&config, settings.yaml(address, admin))
+                .expect("the scratch directory is writable");
+            let mut command = Command::new(&binary);
+            command
+                .arg("--config")
+                .arg(&config)
+                .current_dir(scratch.path());
+            command.env_remove("LARDER_FAULT");
+            command.envs(
+                settings
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
+            let mut process = Process::spawn("larder", command, scratch.file("larder.log"));
+            if ready(address, &mut process) {
+                return Self {
+                    address,
+                    admin,
+                    inner: Inner::Binary(process),
+                    _scratch: scratch,
+                };
+            }
+            output = process.output();
+            // Only a port that was taken in between is worth another try.
+            if !output.to_lowercase().contains("in use") {
+                break;
+            }
+        }
+        let yaml = fs::read_to_string(&config).unwrap_or_default();
+        panic!(
+            "{} does not start.\nIt said:\n{output}\nIts configuration:\n{yaml}",
+            binary.display()
+        );
+    }
+
+    /// Where it serves clients.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it serves `/metrics`.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A new client connection.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A new client connection after HELLO.
+    pub fn connect_with(&self, protocol: Protocol) -> Client {
+        Client::connect_with(self.address, protocol)
+    }
+
+    /// One command of plain words on a connection of its own.
+    pub fn say(&self, words: &str) -> Reply {
+        self.connect().say(words)
+    }
+
+    /// Its counters now.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::scrape(self.admin)
+    }
+
+    /// Hits of the near-cache since the start.
+    pub fn hits(&self) -> f64 {
+        self.metrics().sum("larder_cache_hits_total")
+    }
+
+    /// Misses of the near-cache since the start.
+    pub fn misses(&self) -> f64 {
+        self.metrics().sum("larder_cache_misses_total")
+    }
+
+    /// Whether the binary runs, and not a stand-in that has no cache.
+    pub fn is_binary(&self) -> bool {
+        matches!(self.inner, Inner::Binary(_))
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        match &self.inner {
+            Inner::Binary(process) => process,
+            Inner::StandIn(_) => panic!("a stand-in has no process"),
+        }
+    }
+
+    /// Its process, to end it.
+    pub fn process_mut(&mut self) -> &mut Process {
+        match &mut self.inner {
+            Inner::Binary(process) => process,
+            Inner::StandIn(_) => panic!("a stand-in has no process"),
+        }
+    }
+
+    /// Sends the read again and again until the near-cache has answered it, so that the test which follows is
+    /// about a cached reply. The value may change meanwhile.
+    pub fn warm(&self, client: &mut Client, words: &str) {
+        if !self.is_binary() {
+            client.say(words);
+            return;
+        }
+        wait::until(&format!("`{words}` answered from the near-cache"), || {
+            let before = self.hits();
+            client.say(words);
+            self.hits() > before
+        });
+    }
+}
+
+/// The binary to test; fails the test with what to do when there is none.
+pub fn binary_path() -> PathBuf {
+    let named = env::var_os("LARDER_BIN").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| {
+        // target/debug/deps/outage-0123 -> target/debug/larder
+        let test = env::current_exe().expect("a running test knows its own path");
+        let profile = test
+            .parent()
+            .and_then(|deps| deps.parent())
+            .expect("tests are built in target/<profile>/deps");
+        profile.join("larder")
+    });
+    assert!(
+        path.is_file(),
+        "no larder binary at {}: `cargo build` first, or set LARDER_BIN",
+        path.display()
+    );
+    // The process starts in a directory of its own.
+    path.canonicalize()
+        .expect("a file that is there has a full path")
+}
+
+fn ready(address: SocketAddr, process: &mut Process) -> bool {
+    let mut answered = false;
+    wait::holds_within(Duration::from_secs(20), || {
+        answered = Client::try_connect(address)
+            .and_then(|mut client| client.try_call(&["PING"]))
+            .is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()));
+        answered || process.exit_status().is_some()
+    });
+    answered && process.exit_status().is_none()
+}
