@@ -69,7 +69,7 @@ fn every_key_reaches_its_field() {
         "
 listeners:
   - address: 127.0.0.1:7000
-  - address: unix:/tmp/l.sock
+  - address: unix:/run/l.sock
 upstreams:
   main:
     kind: redis
@@ -105,7 +105,7 @@ allow_insecure: true
     );
     assert_eq!(
         config.listeners[1].address,
-        Address::Unix("/tmp/l.sock".into())
+        Address::Unix("/run/l.sock".into())
     );
     let main = &config.upstreams["main"];
     assert_eq!(main.password.as_ref().unwrap().expose(), "p:ss");
