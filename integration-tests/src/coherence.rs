@@ -1,6 +1,6 @@
 //! The coherence checker: what many clients read, judged against what was written and when.
 //!
-//! **Units.** The keys are grouped into [`unit`]s of one to three keys. One writer thread owns a unit and has one request (or
+//! **Units.** The keys are grouped into [units](mod@unit) of one to three keys. One writer thread owns a unit and has one request (or
 //! one pipeline on one connection) for it under way at a time, so the states of a unit form one line in time, which
 //! the writer knows: [`history::Write`] after write, each with the moment before it was sent and the moment after
 //! its answer was read. Values are version numbers from one counter of the whole run, so a value names its write. A
