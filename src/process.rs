@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::app::{App, Backend, Origin};
 use crate::cache::NearCache;
@@ -72,8 +73,18 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     if let Some(origin) = app.origin() {
         let endpoint = Arc::clone(&origin.endpoint);
         let every = app.config.upstreams[&origin.name].health_check.interval;
-        let app = Arc::clone(&app);
-        tokio::spawn(async move { control::watch(endpoint, every, |told, commands| learn(&app, told, commands)).await });
+        let patience = endpoint.connect_timeout;
+        let (watcher, learned) = (Arc::clone(&app), Arc::new(Notify::new()));
+        let first = Arc::clone(&learned);
+        tokio::spawn(async move {
+            control::watch(endpoint, every, |told, commands| {
+                learn(&watcher, told, commands);
+                first.notify_one();
+            })
+            .await;
+        });
+        // The first client is told the upstream's version, not a guess, unless the upstream is not there.
+        let _ = tokio::time::timeout(patience, learned.notified()).await;
     }
     say(&app, &banner(&app));
     for listener in listeners {
