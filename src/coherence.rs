@@ -146,8 +146,7 @@ impl Reader {
             }
             Event::InvalidateAll => {
                 if !crate::faults::drops_invalidations() {
-                    coverage.flush();
-                    tally(&near.tallies.flushes);
+                    near.flush(coverage);
                     near.sweep(UPSTREAM, coverage.stamp());
                 }
             }

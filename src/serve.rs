@@ -14,7 +14,7 @@ use crate::route::Policy;
 use crate::session::local;
 use crate::session::receiver::{Receipt, Write};
 use crate::session::{Ending, Session, State, write_resp3};
-use crate::upstream::tracked::Job;
+use crate::upstream::tracked::{Job, Mode};
 
 /// How it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,12 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
     let spec = match table.resolve(command) {
         Ok(spec) => spec,
         Err(error) => {
+            if let (Some(row), Some(origin)) = (table.stranger(command), worker.app.origin())
+                && !smuggled(command)
+            {
+                // The upstream may know it: its word, and until then a write of any key.
+                return forward(session, state, origin, row, command);
+            }
             if smuggled(command) {
                 // An HTTP request sent to this port: what follows may be an attack from a browser. As Redis does.
                 tracing::warn!(client = session.id, "closed: bytes of an HTTP request, possibly an attack");
@@ -199,6 +205,12 @@ fn terms(session: &Session, policy: &Policy, cacheable: Cacheable) -> Terms {
 /// Keys of one MGET or EXISTS that are looked up one by one; larger ones go to the origin whole.
 const MOST_KEYS: usize = 1024;
 
+/// Whether entries of several keys are true as of one instant: where changes are pushed they are, because one that was
+/// changed is gone. Without pushes each has an age of its own.
+fn of_one_instant(origin: &Origin) -> bool {
+    origin.mode() == Some(Mode::Tracking)
+}
+
 /// MGET: from the entries of GET, if all are there and nothing happened to any of them while they were gathered;
 /// else the origin is asked for all of them at once, so that the reply is true as of one instant.
 fn read_mget(
@@ -212,7 +224,7 @@ fn read_mget(
     let worker = &session.worker;
     let near = &worker.app.near;
     let Some(get) = worker.get_row() else { return Served::No };
-    if command.len() - 1 > MOST_KEYS {
+    if command.len() - 1 > MOST_KEYS || !of_one_instant(origin) {
         return Served::No;
     }
     let mut found = SmallVec::<[_; 16]>::new();
@@ -280,7 +292,7 @@ fn read_exists(
 ) -> Served {
     let worker = &session.worker;
     let near = &worker.app.near;
-    if command.len() - 1 > MOST_KEYS {
+    if command.len() - 1 > MOST_KEYS || !of_one_instant(origin) {
         return Served::No;
     }
     let mut found = SmallVec::<[_; 16]>::new();

@@ -295,6 +295,12 @@ impl NearCache {
         entry.forms().map(|form| (form.clone(), judge(form))).collect()
     }
 
+    /// Everything that was read from an endpoint is void from here on. Its memory is given back as room is needed.
+    pub fn flush(&self, coverage: &Coverage) {
+        coverage.flush();
+        tally(&self.tallies.flushes);
+    }
+
     /// Gives the memory of voided entries back. Walks the whole cache; for rare events.
     pub fn sweep(&self, upstream: u16, current: Stamp) {
         self.store.retain(|entry| entry.facts().upstream != upstream || entry.facts().stamp.same_flush(current));

@@ -151,6 +151,30 @@ impl Spec {
     ///
     /// `before` is the row that it replaces: where the new facts are silent (an old server's short rows, docs) the old
     /// ones stay. `container` is the row of the command that it is a subcommand of.
+    /// The row of a command that nobody has told of: sent to the upstream, and taken for a write of any key.
+    pub(super) fn of_stranger() -> Self {
+        Self {
+            number: u16::MAX,
+            name: "(unknown)".into(),
+            arity: -1,
+            flags: Flags::default(),
+            keys: Box::default(),
+            keys_complete: false,
+            categories: Box::default(),
+            tips: Box::default(),
+            subcommands: Box::default(),
+            way: Way::Forward,
+            cacheable: None,
+            cacheable_args: 0,
+            inert: false,
+            options: Options::Plain,
+            effect: Effect::Write(Reach::Beyond),
+            origin: Origin::Upstream,
+            info: Rendered::default(),
+            docs: None,
+        }
+    }
+
     pub(super) fn join(
         facts: Facts,
         before: Option<&Spec>,

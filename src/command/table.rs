@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::names::Names;
 use super::refusal::CommandError;
 use super::spec::{Origin, Spec};
+use super::columns::Way;
 use super::upstream;
 use crate::resp::Command;
 
@@ -19,6 +20,8 @@ pub struct Table {
     /// Sorted by name.
     rows: Box<[Arc<Spec>]>,
     names: Names,
+    /// For commands that are in no row.
+    stranger: Arc<Spec>,
 }
 
 impl Table {
@@ -69,6 +72,7 @@ impl Table {
         Self {
             rows: rows.into(),
             names,
+            stranger: Arc::new(Spec::of_stranger()),
         }
     }
 
@@ -118,6 +122,20 @@ impl Table {
         };
         spec.subcommand(name)
             .ok_or_else(|| CommandError::unknown_subcommand(spec, name))
+    }
+
+    /// The row under which a command that has none may be sent to the upstream, which may know it; its answer is the
+    /// upstream's. `None` for a subcommand of a container that Larder answers itself, wholly or in part.
+    pub fn stranger(&self, cmd: &Command<'_>) -> Option<&Arc<Spec>> {
+        let forwarded = |spec: &Arc<Spec>| spec.subcommands.iter().all(|sub| sub.way == Way::Forward);
+        match self.find(cmd.name()) {
+            None => Some(&self.stranger),
+            Some(spec) if spec.subcommands.is_empty() || !forwarded(spec) => None,
+            Some(spec) => match cmd.opt(1) {
+                Some(name) if spec.subcommand(name).is_none() => Some(&self.stranger),
+                _ => None,
+            },
+        }
     }
 
     /// The top-level rows, sorted by name.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Session;
 use crate::app::Origin;
+use crate::cache::near::tally;
 use crate::cache::{Fence, Waiter};
 use crate::clock::Micros;
 use crate::coherence;
@@ -51,6 +52,7 @@ impl Receipt {
             near.lift(*fence);
         }
         if write.wholesale {
+            tally(&near.tallies.flushes);
             origin.coverage.end_wholesale();
         }
     }
@@ -73,9 +75,9 @@ impl Receiver for Receipt {
                         self.session.lane_done(count, 0);
                         return;
                     }
-                } else {
-                    origin.coverage.flush();
                 }
+                // No way to learn which keys it changed: nothing that was read before counts any more.
+                worker.app.near.flush(&origin.coverage);
             }
         }
         self.session.lane_done(count, u32::from(opaque));
@@ -91,7 +93,7 @@ impl Receiver for Receipt {
             opaque = write.undeclared || write.wholesale;
             if write.undeclared {
                 // It may have been carried out, and nothing tells when its pushes are through.
-                origin.coverage.flush();
+                worker.app.near.flush(&origin.coverage);
             }
         }
         self.session.lane_done(count, u32::from(opaque));
