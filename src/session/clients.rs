@@ -67,6 +67,16 @@ struct All {
 }
 
 impl Client {
+    /// Notes what it did last; once per batch of commands.
+    pub fn note_command(&self, name: &str, now: Micros) {
+        self.active_at.store(now.0, Ordering::Relaxed);
+        let command = &mut self.told().command;
+        if command != name {
+            command.clear();
+            command.push_str(name);
+        }
+    }
+
     /// What it has told; held only for a moment.
     pub fn told(&self) -> MutexGuard<'_, Told> {
         // Plain data: a panic elsewhere cannot have left it half-changed.

@@ -16,7 +16,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,7 +24,7 @@ use crate::clock::Micros;
 use crate::inbox::Payload;
 use crate::net::Stream;
 use crate::resp::decode::Decoder;
-use crate::resp::{Command, Proto, convert, encode};
+use crate::resp::{Proto, encode};
 use crate::serve::{Flow, serve};
 use crate::upstream::lane::Lane;
 use crate::upstream::{Credentials, Identity};
@@ -33,6 +32,7 @@ use crate::worker::Worker;
 use clients::Client;
 use receiver::Receipt;
 use replies::Replies;
+pub use replies::write_resp3;
 
 /// One client.
 #[derive(Debug)]
@@ -401,8 +401,10 @@ impl Session {
                         if state.reply_mode == ReplyMode::Skip {
                             state.set_reply_mode(ReplyMode::On);
                         }
-                        if at + length == bytes.len() {
-                            self.note_activity(state, &command);
+                        if at + length == bytes.len()
+                            && let Ok(spec) = self.worker.table.borrow().lookup(&command)
+                        {
+                            self.client.note_command(&spec.name, state.now);
                         }
                     }
                     at += length;
@@ -420,18 +422,6 @@ impl Session {
             return bytes.len();
         }
         at
-    }
-
-    /// Notes for CLIENT LIST what the client did last; once per batch of commands.
-    fn note_activity(&self, state: &State, command: &Command<'_>) {
-        self.client.active_at.store(state.now.0, Ordering::Relaxed);
-        if let Ok(spec) = self.worker.table.borrow().lookup(command) {
-            let mut told = self.client.told();
-            if *told.command != *spec.name {
-                told.command.clear();
-                told.command.push_str(&spec.name);
-            }
-        }
     }
 
     /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.
@@ -502,15 +492,5 @@ impl Session {
             };
         }
         Ok(true)
-    }
-}
-
-/// Writes a reply that is kept in RESP3 form for a client of either version.
-#[inline]
-pub fn write_resp3(out: &mut Vec<u8>, proto: Proto, reply: &[u8], shape: crate::command::Shape, same_in_both: bool) {
-    if proto == Proto::Resp3 || same_in_both {
-        out.extend_from_slice(reply);
-    } else if convert::to_resp2(reply, shape, out).is_err() {
-        encode::error(out, "ERR the upstream's reply cannot be told in RESP2");
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use crate::resp::Proto;
+use crate::command::Shape;
+use crate::resp::{Proto, convert, encode};
 
 /// Output and awaited replies of one session.
 #[derive(Debug, Default)]
@@ -215,6 +216,16 @@ fn append(out: &mut Vec<u8>, bytes: &mut Vec<u8>) {
         *out = std::mem::take(bytes);
     } else {
         out.append(bytes);
+    }
+}
+
+/// Writes a reply that is kept in RESP3 form for a client of either version.
+#[inline]
+pub fn write_resp3(out: &mut Vec<u8>, proto: Proto, reply: &[u8], shape: Shape, same_in_both: bool) {
+    if proto == Proto::Resp3 || same_in_both {
+        out.extend_from_slice(reply);
+    } else if convert::to_resp2(reply, shape, out).is_err() {
+        encode::error(out, "ERR the upstream's reply cannot be told in RESP2");
     }
 }
 

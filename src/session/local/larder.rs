@@ -4,7 +4,7 @@ mod explain;
 
 use std::sync::PoisonError;
 
-use super::figures::{figures, whole};
+use super::figures::{digits, figures, whole};
 use super::{NOT_AN_INTEGER, Request};
 use crate::cache::hotkeys;
 use crate::cache::near::{Cause, tally};
@@ -41,7 +41,8 @@ pub(super) fn larder(request: &mut Request<'_>) {
         "stats" => stats(request),
         _ => {
             encode::array(request.out(), HELP.len());
-            HELP.iter().for_each(|line| encode::simple(request.out(), line));
+            HELP.iter()
+                .for_each(|line| encode::simple(request.out(), line));
         }
     }
 }
@@ -56,7 +57,8 @@ fn stats(request: &mut Request<'_>) {
         encode::bulk(out, name.as_bytes());
         match whole(value) {
             Some(number) => encode::integer(out, number),
-            None => encode::double(out, proto, value),
+            // No double: Redis's seventeen digits of one are hard on the eye.
+            None => encode::bulk(out, digits(value).as_bytes()),
         }
     }
 }
@@ -72,7 +74,11 @@ fn hot_keys(request: &mut Request<'_>) {
         },
         _ => return request.wrong_arity(),
     };
-    let lists = request.app().hot.iter().map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let lists = request
+        .app()
+        .hot
+        .iter()
+        .map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let hottest = hotkeys::merge(lists, count);
     let out = request.out();
     encode::array(out, hottest.len());
@@ -86,7 +92,11 @@ fn hot_keys(request: &mut Request<'_>) {
 /// `LARDER INVALIDATE key ...`
 fn invalidate(request: &mut Request<'_>) {
     let near = &request.app().near;
-    let gone = request.command.args(2).filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator)).count();
+    let gone = request
+        .command
+        .args(2)
+        .filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator))
+        .count();
     encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
 }
 

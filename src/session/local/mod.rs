@@ -7,7 +7,7 @@
 //! * [`hello`] and [`auth`]: who the client is and how it is spoken to.
 //! * [`client`]: CLIENT and its subcommands.
 //! * [`config`]: CONFIG GET.
-//! * [`info`]: INFO.
+//! * [`info`]: the answer to INFO.
 //! * [`larder`]: LARDER and its subcommands.
 //!
 //! COMMAND is answered by the command table itself.
@@ -52,7 +52,13 @@ pub fn answer(
     command: &Command<'_>,
     table: &Table,
 ) -> Flow {
-    let mut request = Request { session, state, spec, command, table };
+    let mut request = Request {
+        session,
+        state,
+        spec,
+        command,
+        table,
+    };
     match which {
         Local::Auth => auth::auth(&mut request),
         Local::Client => client::client(&mut request),
@@ -104,7 +110,11 @@ impl Request<'_> {
 
     /// The same, in the words that Redis has for some subcommands.
     fn wrong_subcommand(&mut self) {
-        let (container, _) = self.spec.name.split_once('|').unwrap_or((&self.spec.name, ""));
+        let (container, _) = self
+            .spec
+            .name
+            .split_once('|')
+            .unwrap_or((&self.spec.name, ""));
         let (container, name) = (container.to_ascii_uppercase(), self.text(1));
         self.error(&format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."));
     }

@@ -50,33 +50,47 @@ pub(super) fn list(request: &mut Request<'_>) {
         }
     } else if command.len() > 3 && command.is(2, "id") {
         let ids: Option<Vec<i64>> = (3..command.len()).map(|at| request.integer(at)).collect();
-        let Some(ids) = ids else { return request.error("ERR Invalid client ID") };
+        let Some(ids) = ids else {
+            return request.error("ERR Invalid client ID");
+        };
         let all = request.app().clients.list();
         // As they were asked for, twice if asked for twice.
-        let find = |id: &i64| all.iter().find(|client| i64::try_from(client.id) == Ok(*id)).cloned();
+        let find = |id: &i64| {
+            all.iter()
+                .find(|client| i64::try_from(client.id) == Ok(*id))
+                .cloned()
+        };
         ids.iter().filter_map(find).collect()
     } else {
         return request.error(SYNTAX_ERROR);
     };
     note_command(request);
     let mut text = String::new();
-    clients.iter().for_each(|client| line(request.app(), client, &mut text));
+    clients
+        .iter()
+        .for_each(|client| line(request.app(), client, &mut text));
     let proto = request.proto();
     encode::verbatim(request.out(), proto, "txt", text.as_bytes());
 }
 
 /// The client's own line shows the command that asks for it.
 fn note_command(request: &Request<'_>) {
-    let mut told = request.session.client.told();
-    told.command.clear();
-    told.command.push_str(&request.spec.name);
+    request.session.client.note_command(&request.spec.name, request.state.now);
 }
 
 /// As whom a client's commands are sent.
 pub(in super::super) fn user(app: &App, client: &Client) -> String {
-    let configured = || app.origin()?.endpoint.credentials.as_ref()?.username.clone();
+    let configured = || {
+        app.origin()?
+            .endpoint
+            .credentials
+            .as_ref()?
+            .username
+            .clone()
+    };
     let own = client.told().user.clone();
-    own.or_else(configured).unwrap_or_else(|| "default".to_owned())
+    own.or_else(configured)
+        .unwrap_or_else(|| "default".to_owned())
 }
 
 /// One client. What Redis counts and Larder does not (query buffers, output lists, memory) is 0.
@@ -96,7 +110,11 @@ fn line(app: &App, client: &Client, out: &mut String) {
     if flags.is_empty() {
         flags.push('N');
     }
-    let command = if told.command.is_empty() { "NULL" } else { &told.command };
+    let command = if told.command.is_empty() {
+        "NULL"
+    } else {
+        &told.command
+    };
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
