@@ -10,12 +10,8 @@ use larder::resp::decode::{DecodeLimits, Decoder};
 use larder::resp::scan::Scanner;
 use larder::resp::{convert, encode};
 
-const LIMITS: DecodeLimits = DecodeLimits {
-    max_bulk: 512 << 20,
-    max_args: 1 << 20,
-    max_inline: 64 << 10,
-    max_request: 1 << 30,
-};
+const LIMITS: DecodeLimits =
+    DecodeLimits { max_bulk: 512 << 20, max_args: 1 << 20, max_inline: 64 << 10, max_request: 1 << 30 };
 
 /// Commands or replies in one buffer, as one read of a busy pipeline brings them.
 const BATCH: usize = 100;
@@ -84,10 +80,7 @@ fn replies(batch: &[u8]) -> usize {
 }
 
 fn conversions(reply: &[u8]) -> usize {
-    let shape = Shape {
-        nulls: Nulls::Bulk,
-        pairs: true,
-    };
+    let shape = Shape { nulls: Nulls::Bulk, pairs: true };
     let mut out = Vec::with_capacity(1 << 10);
     for _ in 0..BATCH {
         out.clear();

@@ -37,9 +37,7 @@ pub async fn bind(config: &config::Admin) -> Result<Option<TcpListener>, String>
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if !config.configured => {
-            tracing::warn!(
-                "no admin page: cannot listen on {address}: {error}; --admin ADDR sets another address"
-            );
+            tracing::warn!("no admin page: cannot listen on {address}: {error}; --admin ADDR sets another address");
             Ok(None)
         }
         Err(error) => {
@@ -47,14 +45,10 @@ pub async fn bind(config: &config::Admin) -> Result<Option<TcpListener>, String>
                 io::ErrorKind::AddrInUse => {
                     "; another process listens there: stop it, or choose another address with --admin"
                 }
-                io::ErrorKind::PermissionDenied => {
-                    "; ports below 1024 need privileges: choose a higher one"
-                }
+                io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose a higher one",
                 _ => "",
             };
-            Err(format!(
-                "cannot listen on {address} (admin.address): {error}{remedy}"
-            ))
+            Err(format!("cannot listen on {address} (admin.address): {error}{remedy}"))
         }
     }
 }
@@ -62,15 +56,9 @@ pub async fn bind(config: &config::Admin) -> Result<Option<TcpListener>, String>
 /// Serves the admin page, for ever.
 pub async fn serve(listener: TcpListener, app: Arc<App>) {
     let routes = Router::new()
-        .route(
-            "/",
-            get(|| async { ([(header::CONTENT_TYPE, PLAIN)], INDEX) }),
-        )
+        .route("/", get(|| async { ([(header::CONTENT_TYPE, PLAIN)], INDEX) }))
         .route("/metrics", get(metrics_page))
-        .route(
-            "/livez",
-            get(|| async { ([(header::CONTENT_TYPE, PLAIN)], "ok\n") }),
-        )
+        .route("/livez", get(|| async { ([(header::CONTENT_TYPE, PLAIN)], "ok\n") }))
         .fallback(unknown)
         .with_state(app);
     if let Err(error) = axum::serve(listener, routes).await {
@@ -79,10 +67,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) {
 }
 
 async fn metrics_page(State(app): State<Arc<App>>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, TEXT_FORMAT)],
-        metrics::render(&metrics::samples(&app)),
-    )
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics::render(&metrics::samples(&app)))
 }
 
 async fn unknown(uri: Uri) -> impl IntoResponse {
@@ -104,19 +89,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let server = tokio::spawn(serve(listener, Arc::new(app)));
-        let mut client = tokio::net::TcpStream::connect(address)
-            .await
-            .expect("it listens");
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nHost: larder\r\nConnection: close\r\n\r\n");
-        client
-            .write_all(request.as_bytes())
-            .await
-            .expect("it reads");
+        client.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
-        client
-            .read_to_string(&mut answer)
-            .await
-            .expect("it answers in text");
+        client.read_to_string(&mut answer).await.expect("it answers in text");
         server.abort();
         answer
     }
@@ -125,30 +102,21 @@ mod tests {
     async fn metrics_come_in_the_text_format() {
         let answer = answer("/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(
-            answer.contains("content-type: text/plain; version=0.0.4\r\n"),
-            "{answer}"
-        );
+        assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
         assert!(answer.contains("\nlarder_commands_total 0\n"), "{answer}");
     }
 
     #[tokio::test]
     async fn a_living_process_says_ok() {
         let answer = answer("/livez").await;
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok\n"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
     }
 
     #[tokio::test]
     async fn an_unknown_path_is_told_where_the_list_is() {
         let answer = answer("/state?x=1").await;
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-        assert!(
-            answer.ends_with("there is no /state; GET / lists what there is\n"),
-            "{answer}"
-        );
+        assert!(answer.ends_with("there is no /state; GET / lists what there is\n"), "{answer}");
         assert!(super::INDEX.contains("/metrics") && super::INDEX.contains("/livez"));
     }
 
@@ -156,21 +124,9 @@ mod tests {
     async fn a_taken_address_is_an_error_only_where_it_was_asked_for() {
         let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = taken.local_addr().expect("it is bound");
-        let by_default = bind(&Admin {
-            address,
-            configured: false,
-        })
-        .await;
+        let by_default = bind(&Admin { address, configured: false }).await;
         assert!(matches!(by_default, Ok(None)), "{by_default:?}");
-        let error = bind(&Admin {
-            address,
-            configured: true,
-        })
-        .await
-        .expect_err("it is taken");
-        assert!(
-            error.contains("admin.address") && error.contains("--admin"),
-            "{error}"
-        );
+        let error = bind(&Admin { address, configured: true }).await.expect_err("it is taken");
+        assert!(error.contains("admin.address") && error.contains("--admin"), "{error}");
     }
 }

@@ -126,19 +126,14 @@ pub fn refuse(errors: &Errors) -> ExitCode {
 /// `FILE: OK` and one line that shows what was understood.
 fn verdict(loaded: &Loaded) -> String {
     let config = &loaded.config;
-    let listeners: Vec<_> = config
-        .listeners
-        .iter()
-        .map(|listener| listener.address.to_string())
-        .collect();
+    let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
         .map(|(name, upstream)| match upstream.kind {
             Kind::Memory => format!("{name} (memory)"),
             kind => {
-                let endpoints: Vec<_> =
-                    upstream.endpoints.iter().map(ToString::to_string).collect();
+                let endpoints: Vec<_> = upstream.endpoints.iter().map(ToString::to_string).collect();
                 format!("{name} ({} at {})", kind.name(), endpoints.join(", "))
             }
         })

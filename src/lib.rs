@@ -21,20 +21,20 @@
 
 pub mod config;
 
-pub mod listener;
-pub mod session;
-pub mod serve;
-pub mod resp;
-pub mod command;
-pub mod security;
-pub mod route;
 pub mod cache;
 pub mod coherence;
-pub mod upstream;
+pub mod command;
+pub mod listener;
 pub mod memory;
+pub mod resp;
+pub mod route;
+pub mod security;
+pub mod serve;
+pub mod session;
+pub mod upstream;
 
-pub mod app;
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod counters;

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -59,7 +59,9 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
     let tls = config.tls.as_ref().map(net::server_tls).transpose()?;
     let failed = |error: io::Error| {
         let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another address with --listen",
+            io::ErrorKind::AddrInUse => {
+                "; another process listens there: stop it, or choose another address with --listen"
+            }
             io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose a higher one",
             _ => "",
         };
@@ -92,10 +94,9 @@ pub async fn accept(listener: Listener, app: Arc<App>) {
                 let to = stream.local_addr().map(|at| at.to_string()).unwrap_or_default();
                 (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
             }),
-            Socket::Unix(socket) => socket
-                .accept()
-                .await
-                .map(|(stream, _)| (Stream::Unix(stream), format!("{}:0", listener.name), format!("{}:0", listener.name), None)),
+            Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| {
+                (Stream::Unix(stream), format!("{}:0", listener.name), format!("{}:0", listener.name), None)
+            }),
         };
         match accepted {
             Ok((stream, from, to, ip)) => admit(&listener, &app, stream, from, to, ip).await,
@@ -115,9 +116,11 @@ async fn admit(
     local_address: String,
     ip: Option<IpAddr>,
 ) {
-    let fewest = app.counters.iter().enumerate().min_by_key(|(_, counters)| {
-        counters.clients_accepted.value().wrapping_sub(counters.clients_left.value())
-    });
+    let fewest = app
+        .counters
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, counters)| counters.clients_accepted.value().wrapping_sub(counters.clients_left.value()));
     let worker = fewest.map_or(0, |(number, _)| number);
     let client = Arc::new(Client {
         id: app.clients.next_id(),

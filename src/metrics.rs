@@ -71,11 +71,9 @@ type Reading = (Vec<String>, f64);
 /// The metrics, in the order in which they are written.
 pub static METRICS: &[Metric] = &[
     // --- The near-cache ---
-    counter(
-        "larder_cache_hits_total",
-        "Keys of reads answered from the near-cache",
-        |view| cells(view, |c| c.hits.value()),
-    ),
+    counter("larder_cache_hits_total", "Keys of reads answered from the near-cache", |view| {
+        cells(view, |c| c.hits.value())
+    }),
     counter(
         "larder_cache_misses_total",
         "Keys of cacheable reads that the near-cache had no fresh reply for",
@@ -92,11 +90,7 @@ pub static METRICS: &[Metric] = &[
          a route that does not cache",
         |view| cells(view, |c| c.bypassed.value()),
     ),
-    counter(
-        "larder_cache_fills_total",
-        "Replies stored in the near-cache",
-        |view| tallies(view, |t| &t.fills),
-    ),
+    counter("larder_cache_fills_total", "Replies stored in the near-cache", |view| tallies(view, |t| &t.fills)),
     Metric {
         name: "larder_cache_fills_refused_total",
         kind: Kind::Counter,
@@ -135,22 +129,14 @@ pub static METRICS: &[Metric] = &[
         "Times that the upstream or an operator voided the whole near-cache",
         |view| tallies(view, |t| &t.flushes),
     ),
-    counter(
-        "larder_cache_evictions_total",
-        "Cached keys that had to make room for others",
-        |view| single(view.app.near.evictions()),
-    ),
-    gauge(
-        "larder_cache_bytes",
-        "Bytes held by the near-cache, overhead included",
-        |view| single(view.app.near.weight()),
-    ),
-    gauge("larder_cache_max_bytes", "near_cache.max_memory", |view| {
-        single(view.app.config.near_cache.max_memory)
+    counter("larder_cache_evictions_total", "Cached keys that had to make room for others", |view| {
+        single(view.app.near.evictions())
     }),
-    gauge("larder_cache_keys", "Keys in the near-cache", |view| {
-        single(view.app.near.len() as u64)
+    gauge("larder_cache_bytes", "Bytes held by the near-cache, overhead included", |view| {
+        single(view.app.near.weight())
     }),
+    gauge("larder_cache_max_bytes", "near_cache.max_memory", |view| single(view.app.config.near_cache.max_memory)),
+    gauge("larder_cache_keys", "Keys in the near-cache", |view| single(view.app.near.len() as u64)),
     Metric {
         name: "larder_cache_covered",
         kind: Kind::Gauge,
@@ -166,14 +152,10 @@ pub static METRICS: &[Metric] = &[
         |view| tallies(view, |t| &t.coverage_lost),
     ),
     // --- Commands ---
-    counter("larder_commands_total", "Commands received", |view| {
-        cells(view, |c| c.commands.value())
+    counter("larder_commands_total", "Commands received", |view| cells(view, |c| c.commands.value())),
+    counter("larder_commands_local_total", "Commands that Larder answered itself (HELLO, CLIENT, INFO, ...)", |view| {
+        cells(view, |c| c.local.value())
     }),
-    counter(
-        "larder_commands_local_total",
-        "Commands that Larder answered itself (HELLO, CLIENT, INFO, ...)",
-        |view| cells(view, |c| c.local.value()),
-    ),
     counter(
         "larder_commands_forwarded_total",
         "Commands sent to the upstream on shared connections; reads for the near-cache not \
@@ -187,14 +169,8 @@ pub static METRICS: &[Metric] = &[
         |view| cells(view, |c| c.errors.value()),
     ),
     // --- Clients ---
-    gauge("larder_clients", "Connected clients", |view| {
-        single(view.app.clients.len() as u64)
-    }),
-    counter(
-        "larder_clients_accepted_total",
-        "Clients admitted",
-        |view| cells(view, |c| c.clients_accepted.value()),
-    ),
+    gauge("larder_clients", "Connected clients", |view| single(view.app.clients.len() as u64)),
+    counter("larder_clients_accepted_total", "Clients admitted", |view| cells(view, |c| c.clients_accepted.value())),
     counter(
         "larder_clients_refused_total",
         "Clients turned away at limits.max_clients or limits.max_clients_per_address",
@@ -205,22 +181,16 @@ pub static METRICS: &[Metric] = &[
         "Clients closed because limits.max_output of replies lay unread",
         |view| cells(view, |c| c.clients_closed_by_limit.value()),
     ),
-    counter(
-        "larder_client_input_bytes_total",
-        "Bytes read from clients",
-        |view| cells(view, |c| c.input_bytes.value()),
-    ),
-    counter(
-        "larder_client_output_bytes_total",
-        "Bytes sent to clients",
-        |view| cells(view, |c| c.output_bytes.value()),
-    ),
+    counter("larder_client_input_bytes_total", "Bytes read from clients", |view| {
+        cells(view, |c| c.input_bytes.value())
+    }),
+    counter("larder_client_output_bytes_total", "Bytes sent to clients", |view| {
+        cells(view, |c| c.output_bytes.value())
+    }),
     // --- The upstream ---
-    counter(
-        "larder_upstream_replies_total",
-        "Replies to forwarded commands",
-        |view| cells(view, |c| c.upstream_replies.value()),
-    ),
+    counter("larder_upstream_replies_total", "Replies to forwarded commands", |view| {
+        cells(view, |c| c.upstream_replies.value())
+    }),
     counter(
         "larder_upstream_failures_total",
         "Forwarded commands without a reply: not reachable, connection lost, or too late",
@@ -234,42 +204,26 @@ pub static METRICS: &[Metric] = &[
          sent together count with the first",
         read: latency_buckets,
     },
-    gauge(
-        "larder_upstream_latency_seconds_sum",
-        "Sum of those times; only grows",
-        |view| {
-            let micros = view.app.total(|counters| counters.latency_micros.value());
-            vec![(Vec::new(), seconds(micros))]
-        },
-    ),
-    counter(
-        "larder_upstream_latency_seconds_count",
-        "Number of those replies",
-        |view| single(view.latency.iter().sum()),
-    ),
+    gauge("larder_upstream_latency_seconds_sum", "Sum of those times; only grows", |view| {
+        let micros = view.app.total(|counters| counters.latency_micros.value());
+        vec![(Vec::new(), seconds(micros))]
+    }),
+    counter("larder_upstream_latency_seconds_count", "Number of those replies", |view| {
+        single(view.latency.iter().sum())
+    }),
     // --- The memory upstream ---
     gauge(
         "larder_memory_upstream_keys",
         "Keys of the memory upstream, all databases; absent with other upstreams",
-        |view| {
-            memory(view, |store| {
-                (0..memory::DATABASES)
-                    .map(|database| store.keys(database) as u64)
-                    .sum()
-            })
-        },
+        |view| memory(view, |store| (0..memory::DATABASES).map(|database| store.keys(database) as u64).sum()),
     ),
-    gauge(
-        "larder_memory_upstream_bytes",
-        "Bytes held by the memory upstream; absent with other upstreams",
-        |view| memory(view, memory::Memory::used),
-    ),
+    gauge("larder_memory_upstream_bytes", "Bytes held by the memory upstream; absent with other upstreams", |view| {
+        memory(view, memory::Memory::used)
+    }),
     // --- The process ---
-    gauge(
-        "larder_uptime_seconds",
-        "Time since the process started",
-        |view| vec![(Vec::new(), view.app.started.0.elapsed().as_secs_f64())],
-    ),
+    gauge("larder_uptime_seconds", "Time since the process started", |view| {
+        vec![(Vec::new(), view.app.started.0.elapsed().as_secs_f64())]
+    }),
     Metric {
         name: "larder_build_info",
         kind: Kind::Gauge,
@@ -287,22 +241,12 @@ pub fn samples(app: &App) -> Vec<Sample> {
             *sum += cell.value();
         }
     }
-    let view = View {
-        app,
-        now: Micros::now(),
-        latency,
-    };
+    let view = View { app, now: Micros::now(), latency };
     let mut samples = Vec::new();
     for metric in METRICS {
         for (values, value) in (metric.read)(&view) {
             let labels = metric.labels.iter().copied().zip(values).collect();
-            samples.push(Sample {
-                name: metric.name,
-                help: metric.help,
-                kind: metric.kind,
-                labels,
-                value,
-            });
+            samples.push(Sample { name: metric.name, help: metric.help, kind: metric.kind, labels, value });
         }
     }
     samples
@@ -314,18 +258,12 @@ pub fn render(samples: &[Sample]) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let metadata = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
     for sample in samples {
-        let labels: Vec<Label> = sample
-            .labels
-            .iter()
-            .map(|(name, value)| Label::new(*name, value.clone()))
-            .collect();
+        let labels: Vec<Label> = sample.labels.iter().map(|(name, value)| Label::new(*name, value.clone())).collect();
         let key = Key::from_parts(sample.name, labels);
         match sample.kind {
             Kind::Counter => {
                 recorder.describe_counter(sample.name.into(), None, sample.help.into());
-                recorder
-                    .register_counter(&key, &metadata)
-                    .absolute(sample.value as u64);
+                recorder.register_counter(&key, &metadata).absolute(sample.value as u64);
             }
             Kind::Gauge => {
                 recorder.describe_gauge(sample.name.into(), None, sample.help.into());
@@ -345,10 +283,8 @@ fn in_order(page: &str, samples: &[Sample]) -> String {
     let mut families: Vec<_> = page
         .split("\n\n")
         .map(|family| {
-            let (mut comments, mut lines): (Vec<&str>, Vec<&str>) = family
-                .lines()
-                .filter(|line| !line.is_empty())
-                .partition(|line| line.starts_with('#'));
+            let (mut comments, mut lines): (Vec<&str>, Vec<&str>) =
+                family.lines().filter(|line| !line.is_empty()).partition(|line| line.starts_with('#'));
             lines.sort_by_key(|line| (line.contains("\"+Inf\""), *line));
             let place = lines.first().and_then(|line| place(line));
             comments.append(&mut lines);
@@ -357,40 +293,17 @@ fn in_order(page: &str, samples: &[Sample]) -> String {
         .filter(|(_, lines)| !lines.is_empty())
         .collect();
     families.sort_by_key(|(place, _)| *place);
-    families
-        .iter()
-        .map(|(_, lines)| lines.join("\n") + "\n")
-        .collect()
+    families.iter().map(|(_, lines)| lines.join("\n") + "\n").collect()
 }
 
 // === rows ===
 
-const fn counter(
-    name: &'static str,
-    help: &'static str,
-    read: fn(&View<'_>) -> Vec<Reading>,
-) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Counter,
-        labels: &[],
-        help,
-        read,
-    }
+const fn counter(name: &'static str, help: &'static str, read: fn(&View<'_>) -> Vec<Reading>) -> Metric {
+    Metric { name, kind: Kind::Counter, labels: &[], help, read }
 }
 
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    read: fn(&View<'_>) -> Vec<Reading>,
-) -> Metric {
-    Metric {
-        name,
-        kind: Kind::Gauge,
-        labels: &[],
-        help,
-        read,
-    }
+const fn gauge(name: &'static str, help: &'static str, read: fn(&View<'_>) -> Vec<Reading>) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels: &[], help, read }
 }
 
 fn single(value: u64) -> Vec<Reading> {
@@ -420,12 +333,8 @@ fn covered(view: &View<'_>) -> Vec<Reading> {
     let holds = origin.coverage.holds(view.now);
     // Without tracking, coverage outlives the connection: nothing depends on it.
     let tracking = origin.mode() == Some(Mode::Tracking);
-    let reading =
-        |mode: &str, state: bool| (vec![origin.name.clone(), mode.to_owned()], f64::from(state));
-    vec![
-        reading("tracking", holds && tracking),
-        reading("ttl", holds && !tracking),
-    ]
+    let reading = |mode: &str, state: bool| (vec![origin.name.clone(), mode.to_owned()], f64::from(state));
+    vec![reading("tracking", holds && tracking), reading("ttl", holds && !tracking)]
 }
 
 fn memory(view: &View<'_>, pick: fn(&memory::Memory) -> u64) -> Vec<Reading> {
@@ -445,11 +354,7 @@ fn latency_buckets(view: &View<'_>) -> Vec<Reading> {
     let mut readings = Vec::with_capacity(BUCKETS);
     for (n, count) in view.latency.iter().enumerate() {
         sum += count;
-        let le = if n + 1 == BUCKETS {
-            "+Inf".to_owned()
-        } else {
-            format!("{:.6}", seconds(1 << n))
-        };
+        let le = if n + 1 == BUCKETS { "+Inf".to_owned() } else { format!("{:.6}", seconds(1 << n)) };
         readings.push((vec![le], sum as f64));
     }
     readings

@@ -59,7 +59,11 @@ impl ClientTls {
                     roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
                 }
             }
-            None => return Err("tls.ca is needed: the file with the authority that signed the upstream's certificate".into()),
+            None => {
+                return Err(
+                    "tls.ca is needed: the file with the authority that signed the upstream's certificate".into()
+                );
+            }
         }
         let builder = ClientConfig::builder().with_root_certificates(roots);
         let built = match (&config.cert, &config.key) {
@@ -94,7 +98,8 @@ pub fn server_tls(config: &ListenerTls) -> Result<Arc<ServerConfig>, String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let place = |error: &dyn std::fmt::Display| format!("{}: {error}; a PEM file with certificates is needed", path.display());
+    let place =
+        |error: &dyn std::fmt::Display| format!("{}: {error}; a PEM file with certificates is needed", path.display());
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| place(&error))?.collect();
     let read = read.map_err(|error| place(&error))?;
     if read.is_empty() { Err(place(&"no certificate in it")) } else { Ok(read) }

@@ -143,8 +143,8 @@ fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
         (Kind::Memory, _) => Ok(Backend::Memory(Memory::new(upstream.max_memory))),
         (Kind::Redis, Some(address)) => {
-            let endpoint = Endpoint::of(name, upstream, address)
-                .map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
+            let endpoint =
+                Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
             Ok(Backend::Redis(Box::new(Origin::new(name, endpoint))))
         }
         (kind, _) => Err(format!("upstreams.{name}: kind {} is not served by this version", kind.name())),
@@ -172,7 +172,9 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
                     inbox.post([Letter::NewTable]);
                 }
             }
-            Err(error) => tracing::warn!("the upstream's COMMAND reply is not understood, its new commands are refused: {error}"),
+            Err(error) => {
+                tracing::warn!("the upstream's COMMAND reply is not understood, its new commands are refused: {error}")
+            }
         }
     }
     tracing::info!("upstream is Redis {} ({})", told.version, told.mode);
@@ -181,7 +183,9 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
 
 fn banner(app: &App) -> String {
     let upstream = match &app.backend {
-        Backend::Memory(_) => "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned(),
+        Backend::Memory(_) => {
+            "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned()
+        }
         Backend::Redis(origin) => format!("{} (redis at {})", origin.name, origin.endpoint.address),
     };
     let admin = lock(&app.admin).as_ref().map_or("none".to_owned(), |address| format!("http://{address}"));

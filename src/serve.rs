@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use crate::app::{Backend, Origin};
 use crate::cache::{Entry, Freshness, Join, Query, Waiter};
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
-use crate::command::{Access, Cacheable, Coverage, Effect, Form, Reach, Spec, Way, cacheable, effect, for_each_key, way};
+use crate::command::{
+    Access, Cacheable, Coverage, Effect, Form, Reach, Spec, Way, cacheable, effect, for_each_key, way,
+};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
 use crate::session::local;
@@ -245,7 +247,8 @@ fn read_mget(
         }
     }
     let stamp = origin.coverage.stamp();
-    let undisturbed = || found.iter().all(|(hash, word, form)| near.word(*hash) == *word && form.facts().stamp == stamp);
+    let undisturbed =
+        || found.iter().all(|(hash, word, form)| near.word(*hash) == *word && form.facts().stamp == stamp);
     if missing.is_empty() && undisturbed() {
         worker.counters.hits.add(found.len() as u64);
         let proto = state.proto;
@@ -265,7 +268,10 @@ fn read_mget(
         let key = command.arg(element + 1);
         let hash = near.hash(UPSTREAM, key);
         let Some(fill) = near.begin(hash, &origin.coverage, state.now) else { return Served::No };
-        parts.push((fill, Part { hash, database: state.database as u16, command: get.number, key: key.into(), element }));
+        parts.push((
+            fill,
+            Part { hash, database: state.database as u16, command: get.number, key: key.into(), element },
+        ));
         keys.push(Box::from(key));
     }
     let waiter = Waiter { worker: worker.number, session: session.id, seq: state.replies.await_one(state.proto) };
@@ -314,7 +320,13 @@ fn read_exists(
             _ => {
                 worker.counters.misses.add(1);
                 if let Some(fill) = near.begin(query.hash, &origin.coverage, state.now) {
-                    let form = Part { hash: query.hash, database: query.database, command: spec.number, key: key.into(), element: 0 };
+                    let form = Part {
+                        hash: query.hash,
+                        database: query.database,
+                        command: spec.number,
+                        key: key.into(),
+                        element: 0,
+                    };
                     let mut request = Vec::new();
                     encode::command(&mut request, &[b"EXISTS", key]);
                     let tag = Tag::Quiet(Box::new(Quiet { fill, form, terms: terms(session, policy, cacheable) }));
@@ -452,4 +464,3 @@ fn refusal(spec: &Spec, way: Way) -> String {
         _ => format!("ERR Larder does not serve {name}: it would change a connection that many clients share"),
     }
 }
-

@@ -13,32 +13,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "process",
         &[
-            "admin", "app", "cache", "cli", "clock", "command", "config", "counters", "inbox",
-            "listener", "memory", "route", "security", "session", "upstream", "worker",
+            "admin", "app", "cache", "cli", "clock", "command", "config", "counters", "inbox", "listener", "memory",
+            "route", "security", "session", "upstream", "worker",
         ],
     ),
     ("cli", &["config"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
-    (
-        "listener",
-        &["app", "clock", "config", "inbox", "net", "session"],
-    ),
-    (
-        "worker",
-        &[
-            "app",
-            "cache",
-            "clock",
-            "coherence",
-            "command",
-            "counters",
-            "inbox",
-            "resp",
-            "session",
-            "upstream",
-        ],
-    ),
+    ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
+    ("worker", &["app", "cache", "clock", "coherence", "command", "counters", "inbox", "resp", "session", "upstream"]),
     (
         "session",
         &[
@@ -61,31 +44,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    (
-        "serve",
-        &[
-            "app",
-            "cache",
-            "clock",
-            "coherence",
-            "command",
-            "resp",
-            "route",
-            "session",
-            "upstream",
-        ],
-    ),
-    (
-        "coherence",
-        &[
-            "app", "cache", "clock", "command", "faults", "inbox", "resp", "upstream",
-        ],
-    ),
+    ("serve", &["app", "cache", "clock", "coherence", "command", "resp", "route", "session", "upstream"]),
+    ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "resp", "upstream"]),
     // What they share.
-    (
-        "metrics",
-        &["app", "cache", "clock", "counters", "memory", "upstream"],
-    ),
+    ("metrics", &["app", "cache", "clock", "counters", "memory", "upstream"]),
     (
         "app",
         &[
@@ -123,72 +85,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// The imports that point up the list, each with what it is for.
 const UPWARD: &[(&str, &str, &str)] = &[
-    (
-        "serve",
-        "session",
-        "the walk writes into the session that called it",
-    ),
-    (
-        "session",
-        "worker",
-        "a session finds lanes, buffers and counters at its worker",
-    ),
-    (
-        "app",
-        "coherence",
-        "the tracked connection carries coherence's tags",
-    ),
+    ("serve", "session", "the walk writes into the session that called it"),
+    ("session", "worker", "a session finds lanes, buffers and counters at its worker"),
+    ("app", "coherence", "the tracked connection carries coherence's tags"),
     ("app", "session", "the list of clients"),
     ("inbox", "listener", "a letter may be an accepted client"),
-    (
-        "resp",
-        "command",
-        "how a reply is converted stands in the command's row (Shape)",
-    ),
+    ("resp", "command", "how a reply is converted stands in the command's row (Shape)"),
 ];
 
 /// What no change of the tables above may allow.
 const NEVER: &[(&str, &[&str])] = &[
-    (
-        "upstream",
-        &[
-            "app",
-            "cache",
-            "coherence",
-            "inbox",
-            "route",
-            "serve",
-            "session",
-            "worker",
-        ],
-    ),
+    ("upstream", &["app", "cache", "coherence", "inbox", "route", "serve", "session", "worker"]),
     (
         "cache",
-        &[
-            "app",
-            "coherence",
-            "listener",
-            "memory",
-            "route",
-            "security",
-            "serve",
-            "session",
-            "upstream",
-            "worker",
-        ],
+        &["app", "coherence", "listener", "memory", "route", "security", "serve", "session", "upstream", "worker"],
     ),
-    (
-        "memory",
-        &[
-            "app",
-            "cache",
-            "coherence",
-            "serve",
-            "session",
-            "upstream",
-            "worker",
-        ],
-    ),
+    ("memory", &["app", "cache", "coherence", "serve", "session", "upstream", "worker"]),
 ];
 
 /// A file of `src/` has at most so many lines; tests and data may be longer.
@@ -203,10 +115,7 @@ fn modules_import_what_the_table_allows() {
             continue;
         }
         let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == module) else {
-            faults.push(format!(
-                "{}: module {module} is not in IMPORTS",
-                shown(&file)
-            ));
+            faults.push(format!("{}: module {module} is not in IMPORTS", shown(&file)));
             continue;
         };
         for import in imports(&production(&read(&file))) {
@@ -221,25 +130,13 @@ fn modules_import_what_the_table_allows() {
 
 #[test]
 fn the_table_points_down_except_where_it_says_so() {
-    let place = |name: &str| {
-        IMPORTS
-            .iter()
-            .position(|(module, _)| *module == name)
-            .expect("every module is in IMPORTS")
-    };
+    let place =
+        |name: &str| IMPORTS.iter().position(|(module, _)| *module == name).expect("every module is in IMPORTS");
     let mut upward = Vec::new();
     for (module, allowed) in IMPORTS {
-        upward.extend(
-            allowed
-                .iter()
-                .filter(|import| place(import) < place(module))
-                .map(|import| (*module, *import)),
-        );
+        upward.extend(allowed.iter().filter(|import| place(import) < place(module)).map(|import| (*module, *import)));
     }
-    let named: Vec<_> = UPWARD
-        .iter()
-        .map(|(module, import, _)| (*module, *import))
-        .collect();
+    let named: Vec<_> = UPWARD.iter().map(|(module, import, _)| (*module, *import)).collect();
     let sorted = |mut pairs: Vec<(&'static str, &'static str)>| {
         pairs.sort_unstable();
         pairs
@@ -259,26 +156,14 @@ fn the_table_keeps_the_contract() {
             !allowed.contains(&"metrics") || shows_figures,
             "{module} may not import metrics: only who shows them may"
         );
-        assert!(
-            !allowed.contains(&"process"),
-            "{module} may not import process: nothing lies above it"
-        );
-        let never = NEVER
-            .iter()
-            .filter(|(name, _)| name == module)
-            .flat_map(|(_, never)| never.iter());
+        assert!(!allowed.contains(&"process"), "{module} may not import process: nothing lies above it");
+        let never = NEVER.iter().filter(|(name, _)| name == module).flat_map(|(_, never)| never.iter());
         for import in never {
-            assert!(
-                !allowed.contains(import),
-                "{module} may never import {import}"
-            );
+            assert!(!allowed.contains(import), "{module} may never import {import}");
         }
     }
     let config = IMPORTS.iter().find(|(name, _)| *name == "config");
-    assert!(
-        config.is_some_and(|(_, allowed)| allowed.is_empty()),
-        "config is plain data and knows no component"
-    );
+    assert!(config.is_some_and(|(_, allowed)| allowed.is_empty()), "config is plain data and knows no component");
 }
 
 #[test]
@@ -288,11 +173,7 @@ fn no_source_file_is_too_long() {
         (lines > MAX_LINES).then(|| format!("{}: {lines} lines", shown(&file)))
     });
     let long: Vec<_> = long.collect();
-    assert!(
-        long.is_empty(),
-        "split what holds two ideas:\n{}",
-        long.join("\n")
-    );
+    assert!(long.is_empty(), "split what holds two ideas:\n{}", long.join("\n"));
 }
 
 #[test]
@@ -303,21 +184,13 @@ fn nothing_unwraps_outside_tests() {
         let found = text.lines().filter(|line| line.contains(".unwrap()"));
         faults.extend(found.map(|line| format!("{}: {}", shown(&file), line.trim())));
     }
-    assert!(
-        faults.is_empty(),
-        "use expect with the invariant, or handle it:\n{}",
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "use expect with the invariant, or handle it:\n{}", faults.join("\n"));
 }
 
 #[test]
 fn no_note_to_oneself_and_no_path_of_one_machine_is_left() {
     // Put together here, so that this file does not hold them.
-    let notes = [
-        "TO".to_owned() + "DO",
-        "FIX".to_owned() + "ME",
-        "XX".to_owned() + "X:",
-    ];
+    let notes = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "XX".to_owned() + "X:"];
     let places = ["work", "tmp", "root"].map(|name| format!("/{name}/"));
     let mut faults = Vec::new();
     for file in tree() {
@@ -325,10 +198,7 @@ fn no_note_to_oneself_and_no_path_of_one_machine_is_left() {
             continue;
         };
         for (number, line) in text.lines().enumerate() {
-            let found = notes
-                .iter()
-                .chain(&places)
-                .find(|word| line.contains(word.as_str()));
+            let found = notes.iter().chain(&places).find(|word| line.contains(word.as_str()));
             faults.extend(found.map(|word| format!("{}:{}: {word}", shown(&file), number + 1)));
         }
     }
@@ -339,10 +209,7 @@ fn no_note_to_oneself_and_no_path_of_one_machine_is_left() {
 fn links_of_the_documentation_lead_somewhere() {
     let mut faults = Vec::new();
     let mut links = 0;
-    for page in tree()
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
-    {
+    for page in tree().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
         let folder = page.parent().expect("a file lies in a folder");
         for link in targets(&read(&page)) {
             if link.contains("://") || link.starts_with("mailto:") {
@@ -350,11 +217,7 @@ fn links_of_the_documentation_lead_somewhere() {
             }
             links += 1;
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if path.is_empty() {
-                page.clone()
-            } else {
-                folder.join(path)
-            };
+            let target = if path.is_empty() { page.clone() } else { folder.join(path) };
             if !target.exists() {
                 faults.push(format!("{}: there is no {link}", shown(&page)));
             } else if !anchor.is_empty() && !anchors(&read(&target)).contains(anchor) {
@@ -373,10 +236,7 @@ fn root() -> &'static Path {
 }
 
 fn shown(file: &Path) -> String {
-    file.strip_prefix(root())
-        .unwrap_or(file)
-        .display()
-        .to_string()
+    file.strip_prefix(root()).unwrap_or(file).display().to_string()
 }
 
 fn read(file: &Path) -> String {
@@ -385,32 +245,17 @@ fn read(file: &Path) -> String {
 
 /// Every file of the repository, without what tools have put there.
 fn tree() -> Vec<PathBuf> {
-    const NOT_OURS: [&str; 8] = [
-        ".git",
-        "target",
-        "node_modules",
-        ".venv",
-        "corpus",
-        "artifacts",
-        "__pycache__",
-        "LICENSE",
-    ];
+    const NOT_OURS: [&str; 8] =
+        [".git", "target", "node_modules", ".venv", "corpus", "artifacts", "__pycache__", "LICENSE"];
     let mut files = Vec::new();
     let mut folders = vec![root().to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)
-            .expect("the tree can be read")
-            .flatten()
-        {
+        for entry in fs::read_dir(&folder).expect("the tree can be read").flatten() {
             let path = entry.path();
             if NOT_OURS.iter().any(|name| entry.file_name() == *name) {
                 continue;
             }
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                files.push(path)
-            }
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
     files.sort();
@@ -422,44 +267,24 @@ fn sources() -> Vec<PathBuf> {
     let tests = |file: &Path| {
         let inside = file.strip_prefix(root()).unwrap_or(file);
         inside.components().any(|part| part.as_os_str() == "tests")
-            || ["tests.rs", "testing.rs", "golden.rs"]
-                .iter()
-                .any(|name| inside.ends_with(name))
+            || ["tests.rs", "testing.rs", "golden.rs"].iter().any(|name| inside.ends_with(name))
     };
     let src = root().join("src");
-    let rust = |file: &PathBuf| {
-        file.starts_with(&src) && file.extension().is_some_and(|extension| extension == "rs")
-    };
-    tree()
-        .into_iter()
-        .filter(rust)
-        .filter(|file| !tests(file))
-        .collect()
+    let rust = |file: &PathBuf| file.starts_with(&src) && file.extension().is_some_and(|extension| extension == "rs");
+    tree().into_iter().filter(rust).filter(|file| !tests(file)).collect()
 }
 
 /// The module of `src/` that a file belongs to.
 fn module(file: &Path) -> String {
-    let inside = file
-        .strip_prefix(root().join("src"))
-        .expect("a source file");
-    let first = inside
-        .components()
-        .next()
-        .expect("it has a name")
-        .as_os_str()
-        .to_string_lossy()
-        .into_owned();
+    let inside = file.strip_prefix(root().join("src")).expect("a source file");
+    let first = inside.components().next().expect("it has a name").as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
 /// A source without its comments and its inline tests, which are the last thing in a file.
 fn production(text: &str) -> String {
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    text[..end]
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
 }
 
 /// The modules that a source names behind `crate::`.
@@ -467,9 +292,7 @@ fn imports(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
         // `$crate::` of another crate's macro, or a name that ends in crate.
-        if text[..at]
-            .ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '$')
-        {
+        if text[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == '$') {
             continue;
         }
         let rest = &text[at + "crate::".len()..];
@@ -498,9 +321,7 @@ fn imports(text: &str) -> BTreeSet<String> {
 }
 
 fn name(text: &str) -> String {
-    text.chars()
-        .take_while(|character| character.is_alphanumeric() || *character == '_')
-        .collect()
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
 }
 
 // === Markdown ===
@@ -532,11 +353,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).filter(|line| line.starts_with('#'));
     let slug = |heading: &str| {
         let heading = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = heading.chars().filter(|character| {
-            character.is_alphanumeric() || matches!(character, ' ' | '-' | '_')
-        });
-        kept.map(|character| if character == ' ' { '-' } else { character })
-            .collect()
+        let kept =
+            heading.chars().filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'));
+        kept.map(|character| if character == ' ' { '-' } else { character }).collect()
     };
     headings.map(slug).collect()
 }

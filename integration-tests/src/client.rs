@@ -53,8 +53,7 @@ pub fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
 impl Client {
     /// Connects; fails the test when nobody listens.
     pub fn connect(address: SocketAddr) -> Self {
-        Self::try_connect(address)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+        Self::try_connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     /// Connects.
@@ -73,10 +72,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
-        Ok(Self {
-            stream,
-            buffer: Vec::new(),
-        })
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// Connects and says HELLO with that version.
@@ -89,18 +85,12 @@ impl Client {
     /// Switches to that version of the protocol.
     pub fn hello(&mut self, protocol: Protocol) {
         let reply = self.call(&["HELLO", protocol.number()]);
-        assert!(
-            reply.items().is_some(),
-            "HELLO {}: {reply:?}",
-            protocol.number()
-        );
+        assert!(reply.items().is_some(), "HELLO {}: {reply:?}", protocol.number());
     }
 
     /// Replaces the time after which a missing reply is an error.
     pub fn set_reply_timeout(&mut self, timeout: Duration) {
-        self.stream
-            .set_read_timeout(Some(timeout))
-            .expect("a timeout over zero is accepted");
+        self.stream.set_read_timeout(Some(timeout)).expect("a timeout over zero is accepted");
     }
 
     /// The socket, for tests that do what a client would not.
@@ -132,33 +122,26 @@ impl Client {
     pub fn try_read(&mut self) -> io::Result<(Reply, Vec<u8>)> {
         loop {
             let parsed = reply::parse(&self.buffer);
-            let parsed =
-                parsed.map_err(|malformed| io::Error::new(ErrorKind::InvalidData, malformed.0))?;
+            let parsed = parsed.map_err(|malformed| io::Error::new(ErrorKind::InvalidData, malformed.0))?;
             if let Some((reply, length)) = parsed {
                 let rest = self.buffer.split_off(length);
                 return Ok((reply, std::mem::replace(&mut self.buffer, rest)));
             }
             if self.fill()? == 0 {
                 let rest = self.buffer.escape_ascii().to_string();
-                return Err(io::Error::new(
-                    ErrorKind::UnexpectedEof,
-                    format!("closed after {rest:?}"),
-                ));
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, format!("closed after {rest:?}")));
             }
         }
     }
 
     /// Takes exactly one reply; fails the test when there is none.
     pub fn read(&mut self) -> Reply {
-        self.try_read()
-            .unwrap_or_else(|error| panic!("no reply: {error}"))
-            .0
+        self.try_read().unwrap_or_else(|error| panic!("no reply: {error}")).0
     }
 
     /// Sends one command and takes its reply; fails the test when there is none.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
-        self.try_call(args)
-            .unwrap_or_else(|error| panic!("{}: {error}", shown(args)))
+        self.try_call(args).unwrap_or_else(|error| panic!("{}: {error}", shown(args)))
     }
 
     /// Sends one command and takes its reply.
@@ -173,8 +156,7 @@ impl Client {
     /// Sends one command and takes the bytes of its reply.
     pub fn call_raw<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Vec<u8> {
         let sent = self.send(args).and_then(|()| self.try_read());
-        sent.unwrap_or_else(|error| panic!("{}: {error}", shown(args)))
-            .1
+        sent.unwrap_or_else(|error| panic!("{}: {error}", shown(args))).1
     }
 
     /// Sends one command of plain words, as `"SET a 1"`.
@@ -184,12 +166,9 @@ impl Client {
 
     /// Sends every command of plain words in one write, then takes every reply.
     pub fn pipeline(&mut self, commands: &[&str]) -> Vec<Reply> {
-        let encoded: Vec<u8> = commands
-            .iter()
-            .flat_map(|words| encode(&words.split_whitespace().collect::<Vec<_>>()))
-            .collect();
-        self.send_raw(&encoded)
-            .expect("the server takes a pipeline");
+        let encoded: Vec<u8> =
+            commands.iter().flat_map(|words| encode(&words.split_whitespace().collect::<Vec<_>>())).collect();
+        self.send_raw(&encoded).expect("the server takes a pipeline");
         commands.iter().map(|_| self.read()).collect()
     }
 
@@ -218,10 +197,7 @@ impl Client {
         while !self.buffer.ends_with(end) {
             if self.fill()? == 0 {
                 let rest = self.buffer.escape_ascii().to_string();
-                return Err(io::Error::new(
-                    ErrorKind::UnexpectedEof,
-                    format!("closed after {rest:?}"),
-                ));
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, format!("closed after {rest:?}")));
             }
         }
         Ok(std::mem::take(&mut self.buffer))

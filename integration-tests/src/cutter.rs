@@ -83,12 +83,8 @@ pub struct Cutter {
 impl Cutter {
     /// Listens on a port of its own and forwards to `target`.
     pub fn start(target: SocketAddr) -> Self {
-        let listener = (0..20)
-            .find_map(|_| TcpListener::bind(port::free()).ok())
-            .expect("a free port can be bound");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let listener = (0..20).find_map(|_| TcpListener::bind(port::free()).ok()).expect("a free port can be bound");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             target,
             state: Mutex::default(),
@@ -99,11 +95,7 @@ impl Cutter {
             let shared = Arc::clone(&shared);
             thread::spawn(move || accept(&listener, &shared))
         };
-        Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { address, shared, acceptor: Some(acceptor) }
     }
 
     /// Where it listens.
@@ -113,14 +105,7 @@ impl Cutter {
 
     /// Closes every link of that scope; new ones are accepted as before. How many there were.
     pub fn cut(&self, scope: Scope) -> usize {
-        let links: Vec<_> = self
-            .shared
-            .lock()
-            .links
-            .iter()
-            .filter(|link| link.is_in(scope))
-            .cloned()
-            .collect();
+        let links: Vec<_> = self.shared.lock().links.iter().filter(|link| link.is_in(scope)).cloned().collect();
         for link in &links {
             link.close();
         }
@@ -141,20 +126,12 @@ impl Cutter {
 
     /// Keeps bytes of that direction back until [`Cutter::heal`].
     pub fn hold(&self, scope: Scope, direction: Direction) {
-        self.rule(Rule {
-            scope,
-            direction,
-            flow: Flow::Hold,
-        });
+        self.rule(Rule { scope, direction, flow: Flow::Hold });
     }
 
     /// Loses bytes of that direction, without a word to either side, until [`Cutter::heal`].
     pub fn blackhole(&self, scope: Scope, direction: Direction) {
-        self.rule(Rule {
-            scope,
-            direction,
-            flow: Flow::Swallow,
-        });
+        self.rule(Rule { scope, direction, flow: Flow::Swallow });
     }
 
     /// Everything passes again; what was held goes first.
@@ -170,12 +147,7 @@ impl Cutter {
 
     /// How many links of that scope are open.
     pub fn open(&self, scope: Scope) -> usize {
-        self.shared
-            .lock()
-            .links
-            .iter()
-            .filter(|link| link.is_in(scope))
-            .count()
+        self.shared.lock().links.iter().filter(|link| link.is_in(scope)).count()
     }
 
     fn rule(&self, rule: Rule) {
@@ -208,11 +180,7 @@ impl Shared {
     fn flow(&self, link: &Link, direction: Direction) -> Flow {
         let mut state = self.lock();
         loop {
-            let rule = state
-                .rules
-                .iter()
-                .rev()
-                .find(|rule| rule.direction == direction && link.is_in(rule.scope));
+            let rule = state.rules.iter().rev().find(|rule| rule.direction == direction && link.is_in(rule.scope));
             let flow = rule.map_or(Flow::Pass, |rule| rule.flow);
             if flow != Flow::Hold || link.closed.load(Ordering::SeqCst) {
                 return flow;
@@ -251,12 +219,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             continue;
         };
         let _ = (client.set_nodelay(true), origin.set_nodelay(true));
-        let link = Arc::new(Link {
-            client,
-            origin,
-            tracked: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-        });
+        let link = Arc::new(Link { client, origin, tracked: AtomicBool::new(false), closed: AtomicBool::new(false) });
         {
             let mut state = shared.lock();
             state.accepted += 1;
@@ -286,10 +249,7 @@ fn pump(shared: &Shared, link: &Arc<Link>, direction: Direction) {
         };
         if direction == Direction::ToOrigin && !link.tracked.load(Ordering::SeqCst) {
             seen.extend_from_slice(&buffer[..count]);
-            if seen
-                .windows(TRACKED_NAME.len())
-                .any(|window| window == TRACKED_NAME.as_bytes())
-            {
+            if seen.windows(TRACKED_NAME.len()).any(|window| window == TRACKED_NAME.as_bytes()) {
                 link.tracked.store(true, Ordering::SeqCst);
             }
             seen.drain(..seen.len().saturating_sub(TRACKED_NAME.len()));
@@ -323,10 +283,7 @@ mod tests {
         let mut tracked = Client::connect(cutter.address());
         assert_eq!(tracked.say("CLIENT SETNAME larder-tracked"), Reply::ok());
         assert_eq!(plain.say("SET a 1"), Reply::ok());
-        assert_eq!(
-            (cutter.open(Scope::All), cutter.open(Scope::Tracked)),
-            (2, 1)
-        );
+        assert_eq!((cutter.open(Scope::All), cutter.open(Scope::Tracked)), (2, 1));
 
         cutter.hold(Scope::Tracked, Direction::FromOrigin);
         tracked.send(&["GET", "a"]).expect("sent");
@@ -335,32 +292,19 @@ mod tests {
         assert_eq!(plain.say("SET a 2"), Reply::ok());
         cutter.heal();
         tracked.set_reply_timeout(Duration::from_secs(5));
-        assert_eq!(
-            tracked.read(),
-            Reply::bulk("1"),
-            "read before the change, delivered after it"
-        );
+        assert_eq!(tracked.read(), Reply::bulk("1"), "read before the change, delivered after it");
 
         cutter.blackhole(Scope::Tracked, Direction::ToOrigin);
         tracked.send(&["SET", "a", "3"]).expect("sent");
-        wait::until("the lost write is not carried out", || {
-            plain.say("GET a") == Reply::bulk("2")
-        });
+        wait::until("the lost write is not carried out", || plain.say("GET a") == Reply::bulk("2"));
         cutter.heal();
 
         assert_eq!(cutter.cut(Scope::Tracked), 1);
         assert!(tracked.try_call(&["PING"]).is_err());
         assert_eq!(plain.say("PING"), Reply::Simple("PONG".to_owned()));
         cutter.refuse();
-        assert!(
-            Client::try_connect(cutter.address())
-                .and_then(|mut client| client.try_call(&["PING"]))
-                .is_err()
-        );
+        assert!(Client::try_connect(cutter.address()).and_then(|mut client| client.try_call(&["PING"])).is_err());
         cutter.admit();
-        assert_eq!(
-            Client::connect(cutter.address()).say("PING"),
-            Reply::Simple("PONG".to_owned())
-        );
+        assert_eq!(Client::connect(cutter.address()).say("PING"), Reply::Simple("PONG".to_owned()));
     }
 }

@@ -10,9 +10,7 @@ impl Dice {
     /// A generator with this seed; equal seeds give equal numbers.
     pub fn new(seed: u64) -> Self {
         // Zero is the one state that the generator never leaves.
-        Self {
-            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
-        }
+        Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
     }
 
     /// The next number.

@@ -36,12 +36,7 @@ impl Settings {
     /// One upstream `main` of kind redis, everything else as a user would have it, but for patience: the tests share
     /// few cores, and a command that waits for a core is not an outage. Tests of outages say their own timeouts.
     pub fn new(origin: SocketAddr) -> Self {
-        Self {
-            origin,
-            upstream: Vec::new(),
-            sections: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self { origin, upstream: Vec::new(), sections: Vec::new(), environment: Vec::new() }
     }
 
     /// A line of the upstream's section, as `"heartbeat: {interval: 100ms, timeout: 200ms}"`.
@@ -66,12 +61,8 @@ impl Settings {
     }
 
     fn yaml(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let mut text =
-            format!("listeners:\n  - address: {listen}\nadmin: {{address: \"{admin}\"}}\n");
-        text += &format!(
-            "upstreams:\n  main:\n    kind: redis\n    endpoints: [\"{}\"]\n",
-            self.origin
-        );
+        let mut text = format!("listeners:\n  - address: {listen}\nadmin: {{address: \"{admin}\"}}\n");
+        text += &format!("upstreams:\n  main:\n    kind: redis\n    endpoints: [\"{}\"]\n", self.origin);
         let says = |name: &str| self.upstream.iter().any(|line| line.starts_with(name));
         for (name, patient) in [("connect_timeout", "2s"), ("command_timeout", "10s")] {
             if !says(name) {
@@ -125,12 +116,7 @@ impl Larder {
     pub fn forwarder(origin: SocketAddr) -> Self {
         let cutter = Cutter::start(origin);
         let address = cutter.address();
-        Self {
-            address,
-            admin: address,
-            inner: Inner::StandIn(cutter),
-            _scratch: Scratch::new("stand-in"),
-        }
+        Self { address, admin: address, inner: Inner::StandIn(cutter), _scratch: Scratch::new("stand-in") }
     }
 
     fn binary(settings: &Settings) -> Self {
@@ -140,28 +126,14 @@ impl Larder {
         let mut output = String::new();
         for _ in 0..5 {
             let (address, admin) = (port::free(), port::free());
-            fs::write(&config, settings.yaml(address, admin))
-                .expect("the scratch directory is writable");
+            fs::write(&config, settings.yaml(address, admin)).expect("the scratch directory is writable");
             let mut command = Command::new(&binary);
-            command
-                .arg("--config")
-                .arg(&config)
-                .current_dir(scratch.path());
+            command.arg("--config").arg(&config).current_dir(scratch.path());
             command.env_remove("LARDER_FAULT");
-            command.envs(
-                settings
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            );
+            command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
             let mut process = Process::spawn("larder", command, scratch.file("larder.log"));
             if ready(address, &mut process) {
-                return Self {
-                    address,
-                    admin,
-                    inner: Inner::Binary(process),
-                    _scratch: scratch,
-                };
+                return Self { address, admin, inner: Inner::Binary(process), _scratch: scratch };
             }
             output = process.output();
             // Only a port that was taken in between is worth another try.
@@ -170,10 +142,7 @@ impl Larder {
             }
         }
         let yaml = fs::read_to_string(&config).unwrap_or_default();
-        panic!(
-            "{} does not start.\nIt said:\n{output}\nIts configuration:\n{yaml}",
-            binary.display()
-        );
+        panic!("{} does not start.\nIt said:\n{output}\nIts configuration:\n{yaml}", binary.display());
     }
 
     /// Where it serves clients.
@@ -258,20 +227,12 @@ pub fn binary_path() -> PathBuf {
     let path = named.unwrap_or_else(|| {
         // target/debug/deps/outage-0123 -> target/debug/larder
         let test = env::current_exe().expect("a running test knows its own path");
-        let profile = test
-            .parent()
-            .and_then(|deps| deps.parent())
-            .expect("tests are built in target/<profile>/deps");
+        let profile = test.parent().and_then(|deps| deps.parent()).expect("tests are built in target/<profile>/deps");
         profile.join("larder")
     });
-    assert!(
-        path.is_file(),
-        "no larder binary at {}: `cargo build` first, or set LARDER_BIN",
-        path.display()
-    );
+    assert!(path.is_file(), "no larder binary at {}: `cargo build` first, or set LARDER_BIN", path.display());
     // The process starts in a directory of its own.
-    path.canonicalize()
-        .expect("a file that is there has a full path")
+    path.canonicalize().expect("a file that is there has a full path")
 }
 
 fn ready(address: SocketAddr, process: &mut Process) -> bool {

@@ -24,33 +24,20 @@ impl Metrics {
             let (series, value) = line.rsplit_once(' ')?;
             let value = value.parse().ok()?;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            Some((
-                name.to_owned(),
-                labels.trim_end_matches('}').to_owned(),
-                value,
-            ))
+            Some((name.to_owned(), labels.trim_end_matches('}').to_owned(), value))
         };
         let lines = text.lines().filter(|line| !line.starts_with('#'));
-        Self {
-            samples: lines.filter_map(sample).collect(),
-        }
+        Self { samples: lines.filter_map(sample).collect() }
     }
 
     /// The sum over every label of `name`; 0 when there is none.
     pub fn sum(&self, name: &str) -> f64 {
-        self.samples
-            .iter()
-            .filter(|(of, _, _)| of == name)
-            .map(|(_, _, value)| value)
-            .sum()
+        self.samples.iter().filter(|(of, _, _)| of == name).map(|(_, _, value)| value).sum()
     }
 
     /// The sum over the series of `name` whose labels hold this text, as `reason="fenced"`.
     pub fn sum_where(&self, name: &str, label: &str) -> f64 {
-        let of = self
-            .samples
-            .iter()
-            .filter(|(of, labels, _)| of == name && labels.contains(label));
+        let of = self.samples.iter().filter(|(of, labels, _)| of == name && labels.contains(label));
         of.map(|(_, _, value)| value).sum()
     }
 
@@ -62,31 +49,17 @@ impl Metrics {
 
 /// One HTTP request without a body; the status and the body of the answer.
 pub fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address)
-        .unwrap_or_else(|error| panic!("admin address {address}: {error}"));
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("a timeout over zero is accepted");
+    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("admin address {address}: {error}"));
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout over zero is accepted");
     // Version 1.0: the answer ends with the connection and comes in one piece.
-    let request =
-        format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .expect("the admin address takes a request");
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the admin address takes a request");
     let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .expect("the admin address answers");
+    stream.read_to_end(&mut answer).expect("the admin address answers");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    (
-        status.unwrap_or_else(|| panic!("not HTTP: {head}")),
-        body.to_owned(),
-    )
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("not HTTP: {head}")), body.to_owned())
 }
 
 #[cfg(test)]
@@ -95,13 +68,9 @@ mod tests {
 
     #[test]
     fn labels_are_added_up_and_comments_left_out() {
-        let metrics = Metrics::parse(
-            "# HELP a_total x\n# TYPE a_total counter\na_total{w=\"0\"} 2\na_total{w=\"1\"} 3\nb 1.5\n",
-        );
-        assert_eq!(
-            (metrics.sum("a_total"), metrics.sum("b"), metrics.sum("c")),
-            (5.0, 1.5, 0.0)
-        );
+        let metrics =
+            Metrics::parse("# HELP a_total x\n# TYPE a_total counter\na_total{w=\"0\"} 2\na_total{w=\"1\"} 3\nb 1.5\n");
+        assert_eq!((metrics.sum("a_total"), metrics.sum("b"), metrics.sum("c")), (5.0, 1.5, 0.0));
         assert_eq!(metrics.sum_where("a_total", "w=\"1\""), 3.0);
         assert!(metrics.has("b") && !metrics.has("c"));
     }

@@ -32,8 +32,6 @@ fn nanos() -> u32 {
     use std::sync::OnceLock;
     static SEED: OnceLock<u32> = OnceLock::new();
     *SEED.get_or_init(|| {
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.subsec_nanos())
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos())
     })
 }

@@ -29,19 +29,11 @@ pub struct Process {
 impl Process {
     /// Starts `command` with stdout and stderr in the file `log`.
     pub fn spawn(name: &str, mut command: Command, log: PathBuf) -> Self {
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .expect("the log file can be opened");
+        let out = File::options().create(true).append(true).open(&log).expect("the log file can be opened");
         let err = out.try_clone().expect("a file handle can be cloned");
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// Its process id.
@@ -62,15 +54,8 @@ impl Process {
             Signal::Terminate => "TERM",
             Signal::Hangup => "HUP",
         };
-        let sent = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -{name} {}", self.id()))
-            .status();
-        assert!(
-            sent.is_ok_and(|status| status.success()),
-            "cannot send SIG{name} to {}",
-            self.name
-        );
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.id())).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name} to {}", self.name);
     }
 
     /// SIGKILL, and waits for the end.
@@ -81,32 +66,21 @@ impl Process {
 
     /// Its resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let of_proc = fs::read_to_string(format!("/proc/{}/status", self.id()))
-            .ok()
-            .and_then(|status| {
-                let line = status
-                    .lines()
-                    .find_map(|line| line.strip_prefix("VmRSS:"))?;
-                line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-            });
+        let of_proc = fs::read_to_string(format!("/proc/{}/status", self.id())).ok().and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        });
         let kib = of_proc.unwrap_or_else(|| {
-            let ps = Command::new("ps")
-                .args(["-o", "rss=", "-p", &self.id().to_string()])
-                .output();
+            let ps = Command::new("ps").args(["-o", "rss=", "-p", &self.id().to_string()]).output();
             let ps = ps.expect("ps runs where there is no /proc");
-            String::from_utf8_lossy(&ps.stdout)
-                .trim()
-                .parse()
-                .expect("ps prints a number of KiB")
+            String::from_utf8_lossy(&ps.stdout).trim().parse().expect("ps prints a number of KiB")
         });
         kib * 1024
     }
 
     /// All that it has written to stdout and stderr.
     pub fn output(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 }
 

@@ -37,12 +37,7 @@ impl Redis {
             let address = port::free();
             let mut process = launch(address, &args, &scratch);
             if ready(address, &mut process) {
-                return Self {
-                    address,
-                    args,
-                    process,
-                    scratch,
-                };
+                return Self { address, args, process, scratch };
             }
         }
         panic!("redis-server does not start");
@@ -87,10 +82,7 @@ impl Redis {
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = launch(self.address, &self.args, &self.scratch);
-        assert!(
-            ready(self.address, &mut self.process),
-            "redis-server does not start again"
-        );
+        assert!(ready(self.address, &mut self.process), "redis-server does not start again");
     }
 
     /// CLIENT LIST, each client as its fields.
@@ -99,28 +91,21 @@ impl Redis {
         list.lines()
             .map(|line| {
                 let fields = line.split(' ').filter_map(|field| field.split_once('='));
-                fields
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect()
+                fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
             })
             .collect()
     }
 
     /// How many clients go by that name.
     pub fn clients_named(&self, name: &str) -> usize {
-        self.clients()
-            .iter()
-            .filter(|client| client.get("name").is_some_and(|of| of == name))
-            .count()
+        self.clients().iter().filter(|client| client.get("name").is_some_and(|of| of == name)).count()
     }
 
     /// CLIENT KILL for each client of that name; how many there were.
     pub fn kill_clients_named(&self, name: &str) -> usize {
         let mut admin = self.connect();
         let clients = self.clients();
-        let named = clients
-            .iter()
-            .filter(|client| client.get("name").is_some_and(|of| of == name));
+        let named = clients.iter().filter(|client| client.get("name").is_some_and(|of| of == name));
         let killed = named.filter(|client| {
             let id = client.get("id").map_or("", String::as_str);
             admin.call(&["CLIENT", "KILL", "ID", id]) == Reply::Integer(1)
@@ -131,23 +116,15 @@ impl Redis {
     /// A field of INFO.
     pub fn info(&self, field: &str) -> String {
         let text = self.say("INFO everything").text().expect("INFO is text");
-        let found = text
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        found
-            .unwrap_or_else(|| panic!("INFO has no {field}"))
-            .trim()
-            .to_owned()
+        let found = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        found.unwrap_or_else(|| panic!("INFO has no {field}")).trim().to_owned()
     }
 }
 
 fn launch(address: SocketAddr, args: &[String], scratch: &Scratch) -> Process {
     let mut command = Command::new("redis-server");
     command.current_dir(scratch.path());
-    command
-        .arg("--port")
-        .arg(address.port().to_string())
-        .args(["--bind", "127.0.0.1"]);
+    command.arg("--port").arg(address.port().to_string()).args(["--bind", "127.0.0.1"]);
     command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
     command.args(args);
     Process::spawn("redis-server", command, scratch.file("redis.log"))

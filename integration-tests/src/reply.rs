@@ -104,10 +104,7 @@ impl Cursor<'_> {
                 }
             }
             _ => {
-                return Err(Malformed(format!(
-                    "a reply that starts with {:?}",
-                    char::from(kind)
-                )));
+                return Err(Malformed(format!("a reply that starts with {:?}", char::from(kind))));
             }
         }))
     }
@@ -117,11 +114,7 @@ impl Cursor<'_> {
         let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
         self.at += end + 2;
         // An empty line is reported as a reply of the kind `\n`, which there is not.
-        Some(if end == 0 {
-            b"\n".to_vec()
-        } else {
-            rest[..end].to_vec()
-        })
+        Some(if end == 0 { b"\n".to_vec() } else { rest[..end].to_vec() })
     }
 
     fn body(&mut self, length: usize) -> Result<Option<Vec<u8>>, Malformed> {
@@ -138,8 +131,7 @@ impl Cursor<'_> {
 }
 
 fn number(text: &str) -> Result<i64, Malformed> {
-    text.parse()
-        .map_err(|_| Malformed(format!("not a number: {text:?}")))
+    text.parse().map_err(|_| Malformed(format!("not a number: {text:?}")))
 }
 
 // === impl Reply ===
@@ -158,9 +150,7 @@ impl Reply {
     /// The items of an array, map, set or push.
     pub fn items(&self) -> Option<&[Reply]> {
         match self {
-            Self::Array(items) | Self::Map(items) | Self::Set(items) | Self::Push(items) => {
-                Some(items)
-            }
+            Self::Array(items) | Self::Map(items) | Self::Set(items) | Self::Push(items) => Some(items),
             _ => None,
         }
     }
@@ -168,12 +158,8 @@ impl Reply {
     /// The text of a simple string, bulk, verbatim string or error; lossy where it is binary.
     pub fn text(&self) -> Option<String> {
         match self {
-            Self::Simple(text) | Self::Error(text) | Self::Double(text) | Self::BigNumber(text) => {
-                Some(text.clone())
-            }
-            Self::Bulk(bytes) | Self::Verbatim(bytes) => {
-                Some(String::from_utf8_lossy(bytes).into_owned())
-            }
+            Self::Simple(text) | Self::Error(text) | Self::Double(text) | Self::BigNumber(text) => Some(text.clone()),
+            Self::Bulk(bytes) | Self::Verbatim(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         }
     }
@@ -226,7 +212,8 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_whole_and_asks_for_more_when_cut() {
-        let all = b"*10\r\n+a\r\n-b\r\n:-3\r\n$1\r\nx\r\n$-1\r\n*-1\r\n%1\r\n_\r\n#t\r\n~1\r\n,inf\r\n=5\r\ntxt:y\r\n(99\r\n";
+        let all =
+            b"*10\r\n+a\r\n-b\r\n:-3\r\n$1\r\nx\r\n$-1\r\n*-1\r\n%1\r\n_\r\n#t\r\n~1\r\n,inf\r\n=5\r\ntxt:y\r\n(99\r\n";
         let (reply, length) = parse(all).expect("well formed").expect("complete");
         assert_eq!(length, all.len());
         assert_eq!(reply.items().map(<[Reply]>::len), Some(10));
@@ -237,13 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_said() {
-        for bytes in [
-            &b"x\r\n"[..],
-            b"\r\n",
-            b":a\r\n",
-            b"$1\r\nabc",
-            &b"*1\r\n".repeat(100),
-        ] {
+        for bytes in [&b"x\r\n"[..], b"\r\n", b":a\r\n", b"$1\r\nabc", &b"*1\r\n".repeat(100)] {
             assert!(parse(bytes).is_err(), "{}", bytes.escape_ascii());
         }
     }

@@ -41,22 +41,14 @@ const FILES: [&str; 11] = [
 /// The lines of the script.
 pub fn steps() -> Vec<Step> {
     let lines = FILES.iter().flat_map(|file| file.lines());
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(step)
-        .collect()
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(step).collect()
 }
 
 /// The commands in the order in which they are sent: every line, cacheable reads twice; then all those reads again;
 /// then FLUSHALL and all of them once more, which must find nothing.
 pub fn commands() -> Vec<Vec<Vec<u8>>> {
     let steps = steps();
-    let reads = || {
-        steps
-            .iter()
-            .filter(|step| step.kind == Kind::CacheableRead)
-            .map(|step| step.args.clone())
-    };
+    let reads = || steps.iter().filter(|step| step.kind == Kind::CacheableRead).map(|step| step.args.clone());
     let mut commands = Vec::new();
     for step in &steps {
         commands.push(step.args.clone());
@@ -75,10 +67,7 @@ fn step(line: &str) -> Step {
         Some(rest) => (Kind::CacheableRead, rest),
         None => (Kind::Once, line),
     };
-    Step {
-        args: split(rest),
-        kind,
-    }
+    Step { args: split(rest), kind }
 }
 
 /// Splits a line into arguments: words, `"..."` with `\n \r \t \" \\ \xHH`, and `<n>`.
@@ -93,10 +82,7 @@ fn split(line: &str) -> Vec<Vec<u8>> {
             args.push(arg);
             rest = after;
         } else {
-            let end = rest
-                .iter()
-                .position(|&byte| byte == b' ')
-                .unwrap_or(rest.len());
+            let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
             args.push(word(&rest[..end]));
             rest = &rest[end..];
         }
@@ -159,10 +145,7 @@ mod tests {
     fn the_script_is_long_and_repeats_its_reads() {
         let (steps, commands) = (steps(), commands());
         assert!(steps.len() > 1000, "{} lines", steps.len());
-        let reads = steps
-            .iter()
-            .filter(|step| step.kind == Kind::CacheableRead)
-            .count();
+        let reads = steps.iter().filter(|step| step.kind == Kind::CacheableRead).count();
         assert_eq!(commands.len(), steps.len() + 3 * reads + 1);
     }
 }

@@ -16,10 +16,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
 
 /// Looks until `condition` holds; fails the test when it does not within `limit`.
 pub fn until_within(limit: Duration, what: &str, condition: impl FnMut() -> bool) {
-    assert!(
-        holds_within(limit, condition),
-        "not within {limit:?}: {what}"
-    );
+    assert!(holds_within(limit, condition), "not within {limit:?}: {what}");
 }
 
 /// Whether `condition` comes to hold within `limit`.

@@ -63,12 +63,7 @@ fn two_redis_servers_agree_on_the_whole_script() {
 fn every_exception_is_needed_by_the_script() {
     let steps = script::steps();
     for (words, _, reason) in EXCEPTIONS {
-        assert!(
-            steps
-                .iter()
-                .any(|step| comparison::applies(words, &step.args)),
-            "{words} ({reason}): no such command"
-        );
+        assert!(steps.iter().any(|step| comparison::applies(words, &step.args)), "{words} ({reason}): no such command");
     }
 }
 
@@ -76,30 +71,14 @@ fn every_exception_is_needed_by_the_script() {
 fn hello_says_what_redis_says_but_for_the_id() {
     let redis = Redis::start();
     let larder = Larder::start(redis.address());
-    for command in [
-        "HELLO",
-        "HELLO 2",
-        "HELLO 3",
-        "HELLO 3 SETNAME me",
-        "HELLO 3 AUTH default any",
-    ] {
+    for command in ["HELLO", "HELLO 2", "HELLO 3", "HELLO 3 SETNAME me", "HELLO 3 AUTH default any"] {
         let said = |mut client: Client| {
             let reply = client.say(command);
-            let mut items = reply
-                .items()
-                .map(<[Reply]>::to_vec)
-                .unwrap_or_else(|| panic!("{command}: {reply:?}"));
-            let id = items
-                .iter()
-                .position(|item| *item == Reply::bulk("id"))
-                .expect("HELLO names the id");
+            let mut items = reply.items().map(<[Reply]>::to_vec).unwrap_or_else(|| panic!("{command}: {reply:?}"));
+            let id = items.iter().position(|item| *item == Reply::bulk("id")).expect("HELLO names the id");
             assert!(items[id + 1].integer().is_some());
             items[id + 1] = Reply::Integer(0);
-            (
-                matches!(reply, Reply::Map(_)),
-                items,
-                client.say("CLIENT GETNAME"),
-            )
+            (matches!(reply, Reply::Map(_)), items, client.say("CLIENT GETNAME"))
         };
         assert_eq!(said(larder.connect()), said(redis.connect()), "{command}");
     }
@@ -111,26 +90,12 @@ fn reset_gives_the_connection_its_first_state_back() {
     let larder = Larder::start(redis.address());
     for address in [redis.address(), larder.address()] {
         let mut client = Client::connect_with(address, Protocol::Resp3);
-        let replies = client.pipeline(&[
-            "SET a 0",
-            "SELECT 5",
-            "SET a 5",
-            "CLIENT SETNAME me",
-            "GET a",
-            "HGETALL none",
-        ]);
+        let replies =
+            client.pipeline(&["SET a 0", "SELECT 5", "SET a 5", "CLIENT SETNAME me", "GET a", "HGETALL none"]);
         assert_eq!(replies[4..], [Reply::bulk("5"), Reply::Map(vec![])]);
         assert_eq!(client.say("RESET"), Reply::Simple("RESET".to_owned()));
         let replies = client.pipeline(&["GET a", "CLIENT GETNAME", "HGETALL none", "GET none"]);
-        assert_eq!(
-            replies,
-            [
-                Reply::bulk("0"),
-                Reply::Null,
-                Reply::Array(vec![]),
-                Reply::Null
-            ]
-        );
+        assert_eq!(replies, [Reply::bulk("0"), Reply::Null, Reply::Array(vec![]), Reply::Null]);
     }
 }
 
@@ -139,21 +104,14 @@ fn larder_against_redis(protocol: Protocol, pace: Pace) {
     let larder = Larder::start(origin.address());
     compare(bare.address(), larder.address(), protocol, pace);
     if larder.is_binary() {
-        let reads = script::steps()
-            .iter()
-            .filter(|step| step.kind == script::Kind::CacheableRead)
-            .count();
+        let reads = script::steps().iter().filter(|step| step.kind == script::Kind::CacheableRead).count();
         // Not each is: errors never are, and in a pipeline most reads stand behind a write of their key that is still
         // under way, which they must not overtake.
         let share = match pace {
             Pace::OneByOne => 4.0,
             Pace::Pipelined => 10.0,
         };
-        assert!(
-            larder.hits() > reads as f64 / share,
-            "the cache answered only {} of {reads} reads",
-            larder.hits()
-        );
+        assert!(larder.hits() > reads as f64 / share, "the cache answered only {} of {reads} reads", larder.hits());
     }
 }
 
@@ -184,10 +142,7 @@ fn compare(redis: SocketAddr, other: SocketAddr, protocol: Protocol, pace: Pace)
 }
 
 fn value(bytes: &[u8]) -> String {
-    let raw = format!(
-        "{:?}",
-        bytes[..bytes.len().min(12)].escape_ascii().to_string()
-    );
+    let raw = format!("{:?}", bytes[..bytes.len().min(12)].escape_ascii().to_string());
     match reply::parse(bytes) {
         Ok(Some((reply, _))) => format!("{reply:?}  raw {raw}"),
         _ => raw,
@@ -198,10 +153,7 @@ fn value(bytes: &[u8]) -> String {
 fn run(address: SocketAddr, commands: &[Command], protocol: Protocol, pace: Pace) -> Vec<Vec<u8>> {
     let mut client = Client::connect_with(address, protocol);
     match pace {
-        Pace::OneByOne => commands
-            .iter()
-            .map(|command| client.call_raw(command))
-            .collect(),
+        Pace::OneByOne => commands.iter().map(|command| client.call_raw(command)).collect(),
         Pace::Pipelined => {
             let mut replies = Vec::new();
             let mut rest = commands;
@@ -223,14 +175,10 @@ fn in_one_write(client: &mut Client, chunk: &[Command]) -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = chunk.iter().flat_map(|command| encode(command)).collect();
     let mut writer = client.stream().try_clone().expect("a socket can be cloned");
     thread::scope(|scope| {
-        scope.spawn(move || {
-            std::io::Write::write_all(&mut writer, &bytes).expect("the server takes a pipeline")
-        });
+        scope.spawn(move || std::io::Write::write_all(&mut writer, &bytes).expect("the server takes a pipeline"));
         let read = |command: &Command| {
             let reply = client.try_read();
-            reply
-                .unwrap_or_else(|error| panic!("no reply to {}: {error}", shown(command)))
-                .1
+            reply.unwrap_or_else(|error| panic!("no reply to {}: {error}", shown(command))).1
         };
         chunk.iter().map(read).collect()
     })

@@ -41,10 +41,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(larder: &'a Larder) -> Self {
-        Self {
-            larder,
-            client: None,
-        }
+        Self { larder, client: None }
     }
 
     /// The value of `k`, or `None` for an error or a closed connection.
@@ -72,10 +69,7 @@ fn assert_old_is_gone_for(larder: &Larder, old: &str, grace: Duration, span: Dur
     while start.elapsed() < span {
         let asked = start.elapsed();
         if reader.value().as_ref() == Some(&old) {
-            assert!(
-                asked <= grace,
-                "the older value was shown {asked:?} after the loss, allowed were {grace:?}"
-            );
+            assert!(asked <= grace, "the older value was shown {asked:?} after the loss, allowed were {grace:?}");
         }
         // The other processes need the cores too.
         thread::sleep(Duration::from_millis(1));
@@ -89,9 +83,7 @@ fn assert_new_comes(larder: &Larder, old: &str, new: &str) {
         assert_ne!(value.as_ref(), Some(&old), "the older value came back");
         value.as_ref() == Some(&new)
     });
-    let stays = wait::stays_for(Duration::from_millis(200), || {
-        reader.value().is_none_or(|value| value == new)
-    });
+    let stays = wait::stays_for(Duration::from_millis(200), || reader.value().is_none_or(|value| value == new));
     assert!(stays, "the newer value did not stay");
 }
 
@@ -99,9 +91,7 @@ fn assert_new_comes(larder: &Larder, old: &str, new: &str) {
 fn warm_old(larder: &Larder, origin: &Redis) {
     assert_eq!(origin.say("SET k old"), Reply::ok());
     let mut client = larder.connect();
-    wait::until("the value is there", || {
-        client.say("GET k") == Reply::bulk("old")
-    });
+    wait::until("the value is there", || client.say("GET k") == Reply::bulk("old"));
     larder.warm(&mut client, "GET k");
 }
 
@@ -131,9 +121,7 @@ fn an_origin_that_comes_back_empty_has_nothing() {
     origin.restart();
     let mut reader = Reader::new(&larder);
     wait::until("the key is missing", || reader.value() == Some(Reply::Null));
-    assert!(wait::stays_for(Duration::from_millis(300), || reader
-        .value()
-        == Some(Reply::Null)));
+    assert!(wait::stays_for(Duration::from_millis(300), || reader.value() == Some(Reply::Null)));
 }
 
 #[test]
@@ -144,10 +132,7 @@ fn a_cut_tracked_connection_ends_what_it_covered() {
     for _ in 0..5 {
         warm_old(&larder, &origin);
         let cut = cutter.cut(Scope::Tracked);
-        assert!(
-            cut > 0 || !larder.is_binary(),
-            "no connection said that it is {TRACKED_NAME}"
-        );
+        assert!(cut > 0 || !larder.is_binary(), "no connection said that it is {TRACKED_NAME}");
         assert_eq!(origin.say("SET k new"), Reply::ok());
         assert_old_is_gone(&larder, "old", "new", RESET_NOTICED);
     }
@@ -176,10 +161,7 @@ fn a_tracked_connection_killed_at_the_origin_is_made_anew() {
     for round in 0..5 {
         warm_old(&larder, &origin);
         let killed = origin.kill_clients_named(TRACKED_NAME);
-        assert!(
-            killed > 0 || !larder.is_binary(),
-            "round {round}: nobody in CLIENT LIST is {TRACKED_NAME}"
-        );
+        assert!(killed > 0 || !larder.is_binary(), "round {round}: nobody in CLIENT LIST is {TRACKED_NAME}");
         assert_eq!(origin.say("SET k new"), Reply::ok());
         assert_old_is_gone(&larder, "old", "new", RESET_NOTICED);
         // And it tracks again: a change is pushed to the new connection.
@@ -231,12 +213,7 @@ fn silent_loss(fault: impl Fn(&Cutter)) {
         warm_old(&larder, &origin);
         fault(&cutter);
         assert_eq!(origin.say("SET k new"), Reply::ok());
-        assert_old_is_gone_for(
-            &larder,
-            "old",
-            NOTICED,
-            NOTICED + Duration::from_millis(700),
-        );
+        assert_old_is_gone_for(&larder, "old", NOTICED, NOTICED + Duration::from_millis(700));
         cutter.heal();
         assert_new_comes(&larder, "old", "new");
     }
@@ -261,31 +238,17 @@ fn a_frozen_origin_gives_errors_in_time_and_no_fresh_answers() {
             let asked = Instant::now();
             let late = frozen.elapsed() > NOTICED;
             let value = reader.value();
-            assert!(
-                value.is_none() || !late,
-                "{value:?} was served as fresh {:?} after the freeze",
-                frozen.elapsed()
-            );
+            assert!(value.is_none() || !late, "{value:?} was served as fresh {:?} after the freeze", frozen.elapsed());
             // connect_timeout plus command_timeout are 1 s.
-            assert!(
-                asked.elapsed() < Duration::from_secs(5),
-                "a read took {:?}",
-                asked.elapsed()
-            );
+            assert!(asked.elapsed() < Duration::from_secs(5), "a read took {:?}", asked.elapsed());
         }
         let mut other = larder.connect();
-        assert_eq!(
-            other.say("PING"),
-            Reply::Simple("PONG".to_owned()),
-            "what needs no origin is answered"
-        );
+        assert_eq!(other.say("PING"), Reply::Simple("PONG".to_owned()), "what needs no origin is answered");
         origin.thaw();
         assert_new_comes(&larder, "never", "old");
         assert_eq!(origin.say("SET k new"), Reply::ok());
         // Everything is as before: the push arrives.
-        wait::until("the change is seen", || {
-            Reader::new(&larder).value() == Some(Reply::bulk("new"))
-        });
+        wait::until("the change is seen", || Reader::new(&larder).value() == Some(Reply::bulk("new")));
     }
 }
 
@@ -303,30 +266,17 @@ fn a_write_whose_answer_is_lost_is_not_sent_again() {
         });
         cutter.hold(Scope::All, Direction::FromOrigin);
         client.send(&["INCR", "counter"]).expect("sent");
-        wait::until("the origin has carried it out", || {
-            origin.say("GET counter") != Reply::Null
-        });
-        wait::until("once", || {
-            origin.say("GET counter") == Reply::bulk(&round.to_string())
-        });
+        wait::until("the origin has carried it out", || origin.say("GET counter") != Reply::Null);
+        wait::until("once", || origin.say("GET counter") == Reply::bulk(&round.to_string()));
         cutter.cut(Scope::All);
         cutter.heal();
         let answer = client.try_read();
-        assert!(
-            !matches!(answer, Ok((Reply::Integer(_), _))),
-            "nobody can know the answer: {answer:?}"
-        );
+        assert!(!matches!(answer, Ok((Reply::Integer(_), _))), "nobody can know the answer: {answer:?}");
         wait::until("commands pass again", || {
             let client = Client::try_connect(larder.address());
-            client
-                .and_then(|mut client| client.try_call(&["GET", "other"]))
-                .is_ok_and(|reply| reply == Reply::Null)
+            client.and_then(|mut client| client.try_call(&["GET", "other"])).is_ok_and(|reply| reply == Reply::Null)
         });
-        assert_eq!(
-            origin.say("GET counter"),
-            Reply::bulk(&round.to_string()),
-            "carried out twice"
-        );
+        assert_eq!(origin.say("GET counter"), Reply::bulk(&round.to_string()), "carried out twice");
     }
 }
 
@@ -343,10 +293,7 @@ fn a_write_that_timed_out_may_come_late_and_is_then_seen() {
         warm_old(&larder, &origin);
         cutter.hold(Scope::All, Direction::ToOrigin);
         let answer = larder.connect().try_call(&["SET", "k", "new"]);
-        assert!(
-            !matches!(&answer, Ok(Reply::Simple(_))),
-            "acknowledged without the origin: {answer:?}"
-        );
+        assert!(!matches!(&answer, Ok(Reply::Simple(_))), "acknowledged without the origin: {answer:?}");
         assert_eq!(origin.say("GET k"), Reply::bulk("old"));
         cutter.heal();
         // What was under way arrives now, or has been given up with its connection.
@@ -369,10 +316,7 @@ fn larder_starts_before_its_origin() {
     let mut client = larder.connect();
     assert_eq!(client.say("PING"), Reply::Simple("PONG".to_owned()));
     let answer = client.call(&["GET", "k"]);
-    assert!(
-        answer.error().is_some(),
-        "there is no origin yet: {answer:?}"
-    );
+    assert!(answer.error().is_some(), "there is no origin yet: {answer:?}");
     origin.restart();
     assert_eq!(origin.say("SET k new"), Reply::ok());
     assert_new_comes(&larder, "never", "new");
@@ -398,16 +342,9 @@ fn without_pushes_a_value_is_kept_for_the_short_cap_only() {
             if client.say("GET k") == new {
                 break;
             }
-            assert!(
-                asked < Duration::from_millis(325),
-                "an older value after {asked:?} under a cap of 300ms"
-            );
+            assert!(asked < Duration::from_millis(325), "an older value after {asked:?} under a cap of 300ms");
         }
         larder.warm(&mut client, "GET k");
     }
-    assert_eq!(
-        origin.clients_named(TRACKED_NAME),
-        0,
-        "coherence: ttl asked for no tracking"
-    );
+    assert_eq!(origin.clients_named(TRACKED_NAME), 0, "coherence: ttl asked for no tracking");
 }

@@ -59,7 +59,8 @@ impl Sketch {
         let hot = || Hot { hash, key: key[..key.len().min(NAME)].into(), reads };
         if self.top.len() < TOP {
             self.top.push(hot());
-        } else if let Some(least) = self.top.iter_mut().min_by_key(|hot| hot.reads).filter(|least| least.reads < reads) {
+        } else if let Some(least) = self.top.iter_mut().min_by_key(|hot| hot.reads).filter(|least| least.reads < reads)
+        {
             *least = hot();
         }
     }

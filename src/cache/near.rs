@@ -184,7 +184,12 @@ impl NearCache {
     }
 
     /// The reply for a joined read is here: stored if nothing happened to its key, and given to who waits for it.
-    pub fn finish(&self, fill: Fill, coverage: &Coverage, filled: &Filled<'_>) -> Option<(Entry, SmallVec<[Waiter; 2]>)> {
+    pub fn finish(
+        &self,
+        fill: Fill,
+        coverage: &Coverage,
+        filled: &Filled<'_>,
+    ) -> Option<(Entry, SmallVec<[Waiter; 2]>)> {
         let mut flights = self.fills.lock(fill.hash);
         let (form, waiters) = flights.end(&fill)?;
         let entry = self.put(&fill, &form, coverage, filled);

@@ -31,16 +31,12 @@ impl Drop for Scratch {
     }
 }
 
-const FILE: &[u8] =
-    b"listeners: [{address: 0.0.0.0:6380}]\nupstreams: {main: {kind: redis, endpoints: [h:1]}}\n";
+const FILE: &[u8] = b"listeners: [{address: 0.0.0.0:6380}]\nupstreams: {main: {kind: redis, endpoints: [h:1]}}\n";
 
 #[test]
 fn without_flags_the_embedded_default_is_loaded() {
     let loaded = loaded(&[]).unwrap();
-    assert_eq!(
-        (loaded.config, loaded.source),
-        (Config::embedded(), Source::Embedded)
-    );
+    assert_eq!((loaded.config, loaded.source), (Config::embedded(), Source::Embedded));
 }
 
 #[test]
@@ -54,23 +50,10 @@ fn a_url_is_loaded_and_never_repeated() {
 fn listen_replaces_the_listeners_of_a_file_even_a_refused_one() {
     let file = Scratch::new("open", FILE);
     let args = ["--config", file.path()];
-    assert!(
-        loaded(&args)
-            .unwrap_err()
-            .contains("can be reached from other machines")
-    );
-    let args = [
-        &args[..],
-        &["--listen", "127.0.0.1:1", "--listen", "unix:/x"],
-    ]
-    .concat();
+    assert!(loaded(&args).unwrap_err().contains("can be reached from other machines"));
+    let args = [&args[..], &["--listen", "127.0.0.1:1", "--listen", "unix:/x"]].concat();
     let loaded = loaded(&args).unwrap();
-    let addresses: Vec<_> = loaded
-        .config
-        .listeners
-        .iter()
-        .map(|l| l.address.to_string())
-        .collect();
+    let addresses: Vec<_> = loaded.config.listeners.iter().map(|l| l.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.1:1", "unix:/x"]);
     assert_eq!(loaded.source, Source::File(file.0.clone()));
 }
@@ -79,19 +62,10 @@ fn listen_replaces_the_listeners_of_a_file_even_a_refused_one() {
 fn faults_of_flags_name_the_flag() {
     let errors = loaded(&["--listen", "x", "--listen", "0.0.0.0:1", "--admin", "y"]).unwrap_err();
     assert!(errors.contains("--listen: \"x\" has no port"), "{errors}");
-    assert!(
-        errors.contains("--listen: 0.0.0.0:1 can be reached"),
-        "{errors}"
-    );
-    assert!(
-        errors.contains("--admin: \"y\" is not an IP address"),
-        "{errors}"
-    );
+    assert!(errors.contains("--listen: 0.0.0.0:1 can be reached"), "{errors}");
+    assert!(errors.contains("--admin: \"y\" is not an IP address"), "{errors}");
     let errors = loaded(&["--upstream", "redis://u:hunter2@"]).unwrap_err();
-    assert!(
-        errors.starts_with("--upstream: there is no host") && !errors.contains("hunter2"),
-        "{errors}"
-    );
+    assert!(errors.starts_with("--upstream: there is no host") && !errors.contains("hunter2"), "{errors}");
 }
 
 #[test]
@@ -103,10 +77,7 @@ fn an_admin_address_that_was_asked_for_is_marked() {
 #[test]
 fn files_that_cannot_be_read_are_named_with_the_reason() {
     for (path, words) in [
-        (
-            "/nonexistent/larder.yaml",
-            "/nonexistent/larder.yaml: the file cannot be read: there is no such file",
-        ),
+        ("/nonexistent/larder.yaml", "/nonexistent/larder.yaml: the file cannot be read: there is no such file"),
         ("/", "/: this is a directory"),
         ("/dev/zero", "/dev/zero: the file is larger than 1 MiB"),
     ] {
@@ -115,27 +86,21 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
     }
     let binary = Scratch::new("binary", b"a: b\nc: \xff\n");
     let errors = loaded(&["--config", binary.path()]).unwrap_err();
-    assert!(
-        errors.contains("not UTF-8 text: byte 8, in line 2"),
-        "{errors}"
-    );
+    assert!(errors.contains("not UTF-8 text: byte 8, in line 2"), "{errors}");
 }
 
 #[test]
 fn what_is_not_served_yet_is_refused_with_its_place() {
-    let file = Scratch::new("cluster", b"listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: redis-cluster, endpoints: [h:1]}}\n");
+    let file = Scratch::new(
+        "cluster",
+        b"listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: redis-cluster, endpoints: [h:1]}}\n",
+    );
     let errors = loaded(&["--config", file.path()]).unwrap_err();
     assert!(
-        errors.contains(
-            ":2:23: upstreams.u.kind: kind redis-cluster is not served by this version yet"
-        ),
+        errors.contains(":2:23: upstreams.u.kind: kind redis-cluster is not served by this version yet"),
         "{errors}"
     );
-    assert!(
-        loaded(&["--upstream", "memcached://h"])
-            .unwrap_err()
-            .contains("kind memcached is not served")
-    );
+    assert!(loaded(&["--upstream", "memcached://h"]).unwrap_err().contains("kind memcached is not served"));
 }
 
 #[test]
@@ -153,17 +118,8 @@ fn the_verdict_names_the_file_and_what_was_understood() {
 
 #[test]
 fn unknown_flags_and_pairs_that_exclude_each_other_end_with_code_2() {
-    for args in [
-        &["--bogus"][..],
-        &["--config", "a", "--upstream", "b"],
-        &["--config"],
-        &["file.yaml"],
-    ] {
-        assert_eq!(
-            cli(args).unwrap_err().exit_code(),
-            i32::from(BAD_CONFIG),
-            "{args:?}"
-        );
+    for args in [&["--bogus"][..], &["--config", "a", "--upstream", "b"], &["--config"], &["file.yaml"]] {
+        assert_eq!(cli(args).unwrap_err().exit_code(), i32::from(BAD_CONFIG), "{args:?}");
     }
     assert_eq!(cli(&["--help"]).unwrap_err().exit_code(), 0);
 }

@@ -22,9 +22,7 @@ pub struct Row {
 
 /// The columns of the command or subcommand of that full name, in lower case.
 pub fn row(name: &str) -> Option<&'static Row> {
-    let index = rows::ROWS
-        .binary_search_by_key(&name, |(known, _)| known)
-        .ok()?;
+    let index = rows::ROWS.binary_search_by_key(&name, |(known, _)| known).ok()?;
     Some(&rows::ROWS[index].1)
 }
 

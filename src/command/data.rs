@@ -97,10 +97,7 @@ impl<'a> Node<'a> {
 
     /// The value of a key of a map, which may come as a flat array.
     pub fn field(&self, key: &str) -> Option<&Node<'a>> {
-        self.items()
-            .chunks_exact(2)
-            .find(|pair| pair[0].text() == Some(key))
-            .map(|pair| &pair[1])
+        self.items().chunks_exact(2).find(|pair| pair[0].text() == Some(key)).map(|pair| &pair[1])
     }
 
     /// Appends it as `proto` has it.
@@ -163,9 +160,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
-        let kind: &str = seq
-            .next_element()?
-            .ok_or_else(|| A::Error::custom("a list without its type"))?;
+        let kind: &str = seq.next_element()?.ok_or_else(|| A::Error::custom("a list without its type"))?;
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
@@ -189,10 +184,7 @@ impl Rendered {
             nodes.clone().for_each(|node| node.write(proto, &mut out));
             out.into_boxed_slice()
         };
-        Self {
-            resp2: render(Proto::Resp2),
-            resp3: render(Proto::Resp3),
-        }
+        Self { resp2: render(Proto::Resp2), resp3: render(Proto::Resp3) }
     }
 
     /// The bytes for that protocol version.

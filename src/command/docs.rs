@@ -50,9 +50,7 @@ pub fn reply(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) 
     };
     match &*spec.name {
         "command" | "command|info" => infos(table, cmd, proto, out),
-        "command|count" => {
-            encode::integer(out, i64::try_from(table.iter().len()).unwrap_or(i64::MAX))
-        }
+        "command|count" => encode::integer(out, i64::try_from(table.iter().len()).unwrap_or(i64::MAX)),
         "command|docs" => docs(table, cmd, proto, out),
         "command|getkeys" => keys(table, cmd, Shown::Keys, proto, out),
         "command|getkeysandflags" => keys(table, cmd, Shown::KeysAndFlags, proto, out),
@@ -96,9 +94,7 @@ fn info(spec: &Spec, proto: Proto, out: &mut Vec<u8>) {
         0 => encode::set(out, proto, 0),
         count => encode::array(out, count),
     }
-    spec.subcommands
-        .iter()
-        .for_each(|sub| info(sub, proto, out));
+    spec.subcommands.iter().for_each(|sub| info(sub, proto, out));
 }
 
 // === COMMAND DOCS ===
@@ -107,33 +103,20 @@ fn docs(table: &Table, cmd: &Command<'_>, proto: Proto, out: &mut Vec<u8>) {
     let specs: Vec<&Spec> = if cmd.len() == 2 {
         table.iter().map(|spec| &**spec).collect()
     } else {
-        cmd.args(2)
-            .filter_map(|name| table.find_full(name))
-            .map(|spec| &**spec)
-            .collect()
+        cmd.args(2).filter_map(|name| table.find_full(name)).map(|spec| &**spec).collect()
     };
     documents(&specs, proto, out);
 }
 
 /// A map of names to entries, of the rows that have one.
 fn documents(specs: &[&Spec], proto: Proto, out: &mut Vec<u8>) {
-    let documented = specs
-        .iter()
-        .filter_map(|spec| spec.docs.as_ref().map(|docs| (spec, docs)));
+    let documented = specs.iter().filter_map(|spec| spec.docs.as_ref().map(|docs| (spec, docs)));
     encode::map(out, proto, documented.clone().count());
     for (spec, docs) in documented {
-        let subcommands: Vec<&Spec> = spec
-            .subcommands
-            .iter()
-            .map(|sub| &**sub)
-            .filter(|sub| sub.docs.is_some())
-            .collect();
+        let subcommands: Vec<&Spec> =
+            spec.subcommands.iter().map(|sub| &**sub).filter(|sub| sub.docs.is_some()).collect();
         encode::bulk(out, spec.name.as_bytes());
-        encode::map(
-            out,
-            proto,
-            docs.fields + usize::from(!subcommands.is_empty()),
-        );
+        encode::map(out, proto, docs.fields + usize::from(!subcommands.is_empty()));
         out.extend_from_slice(docs.body.bytes(proto));
         if !subcommands.is_empty() {
             encode::bulk(out, b"subcommands");
@@ -151,11 +134,7 @@ fn list(table: &Table, cmd: &Command<'_>, out: &mut Vec<u8>) {
         5 if cmd.is(2, "filterby") => {
             let value = cmd.arg(4);
             if cmd.is(3, "pattern") {
-                names(
-                    table,
-                    |spec| pattern::matches(value, spec.name.as_bytes()),
-                    out,
-                );
+                names(table, |spec| pattern::matches(value, spec.name.as_bytes()), out);
             } else if cmd.is(3, "aclcat") {
                 names(table, |spec| in_category(spec, value), out);
             } else if cmd.is(3, "module") {
@@ -170,27 +149,15 @@ fn list(table: &Table, cmd: &Command<'_>, out: &mut Vec<u8>) {
 }
 
 fn in_category(spec: &Spec, name: &[u8]) -> bool {
-    let bare = |category: &str| {
-        category
-            .trim_start_matches('@')
-            .as_bytes()
-            .eq_ignore_ascii_case(name)
-    };
+    let bare = |category: &str| category.trim_start_matches('@').as_bytes().eq_ignore_ascii_case(name);
     spec.categories.iter().any(|category| bare(category))
 }
 
 fn names(table: &Table, wanted: impl Fn(&Spec) -> bool, out: &mut Vec<u8>) {
-    let all = table
-        .iter()
-        .flat_map(|spec| std::iter::once(spec).chain(&spec.subcommands));
-    let names: Vec<&str> = all
-        .filter(|spec| wanted(spec))
-        .map(|spec| &*spec.name)
-        .collect();
+    let all = table.iter().flat_map(|spec| std::iter::once(spec).chain(&spec.subcommands));
+    let names: Vec<&str> = all.filter(|spec| wanted(spec)).map(|spec| &*spec.name).collect();
     encode::array(out, names.len());
-    names
-        .iter()
-        .for_each(|name| encode::bulk(out, name.as_bytes()));
+    names.iter().for_each(|name| encode::bulk(out, name.as_bytes()));
 }
 
 // === COMMAND GETKEYS ===
@@ -208,11 +175,7 @@ fn keys(table: &Table, cmd: &Command<'_>, shown: Shown, proto: Proto, out: &mut 
     let Ok(spec) = table.lookup(&quoted) else {
         return encode::error(out, "ERR Invalid command specified");
     };
-    if spec
-        .keys
-        .iter()
-        .all(|keys| keys.flags.has(KeyFlags::NOT_KEY))
-    {
+    if spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::NOT_KEY)) {
         return encode::error(out, "ERR The command has no key arguments");
     }
     if !spec.admits(quoted.len()) {
@@ -239,19 +202,11 @@ fn keys(table: &Table, cmd: &Command<'_>, shown: Shown, proto: Proto, out: &mut 
 /// The keys by the specs; `None` where Redis does not rely on them. Unlike [`super::for_each_key`] this shows what Redis
 /// shows, even where its command would see other keys.
 fn by_specs(spec: &Spec, cmd: &Command<'_>) -> Option<Vec<(usize, KeyFlags)>> {
-    if spec
-        .keys
-        .iter()
-        .any(|keys| keys.flags.has(KeyFlags::VARIABLE))
-    {
+    if spec.keys.iter().any(|keys| keys.flags.has(KeyFlags::VARIABLE)) {
         return None;
     }
     let mut found = Vec::new();
-    for keys in spec
-        .keys
-        .iter()
-        .filter(|keys| !keys.flags.has(KeyFlags::NOT_KEY))
-    {
+    for keys in spec.keys.iter().filter(|keys| !keys.flags.has(KeyFlags::NOT_KEY)) {
         match keys.find_in(cmd) {
             Found::Keys { first, last, step } if !keys.flags.has(KeyFlags::INCOMPLETE) => {
                 found.extend((first..=last).step_by(step).map(|key| (key, keys.flags)));
@@ -269,38 +224,18 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
     const CHANGE: KeyFlags = KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE);
     const TAKE: KeyFlags = KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE);
     match spec.options {
-        Options::Set => vec![(
-            1,
-            if options::set_reads(cmd) {
-                CHANGE
-            } else {
-                OVERWRITE
-            },
-        )],
-        Options::Bitfield => vec![(
-            1,
-            if options::bitfield_reads(cmd) {
-                READ
-            } else {
-                CHANGE
-            },
-        )],
+        Options::Set => vec![(1, if options::set_reads(cmd) { CHANGE } else { OVERWRITE })],
+        Options::Bitfield => vec![(1, if options::bitfield_reads(cmd) { READ } else { CHANGE })],
         Options::Sort => {
             let store = options::sort_store_shown(cmd).filter(|_| !spec.flags.has(Flags::READONLY));
-            std::iter::once((1, READ))
-                .chain(store.map(|key| (key, OVERWRITE)))
-                .collect()
+            std::iter::once((1, READ)).chain(store.map(|key| (key, OVERWRITE))).collect()
         }
         Options::Georadius => {
             let store = options::georadius_store_shown(spec, cmd);
-            std::iter::once((1, READ))
-                .chain(store.map(|key| (key, OVERWRITE)))
-                .collect()
+            std::iter::once((1, READ)).chain(store.map(|key| (key, OVERWRITE))).collect()
         }
         Options::Migrate => match options::migrate_keys(cmd) {
-            Some(first) if cmd.arg(3).is_empty() => {
-                (first..cmd.len()).map(|key| (key, TAKE)).collect()
-            }
+            Some(first) if cmd.arg(3).is_empty() => (first..cmd.len()).map(|key| (key, TAKE)).collect(),
             Some(_) => Vec::new(),
             None => vec![(3, TAKE)],
         },
@@ -339,8 +274,5 @@ fn loose_number(arg: &[u8]) -> usize {
     let digits = arg.trim_ascii_start();
     let digits = digits.strip_prefix(b"+").unwrap_or(digits);
     let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0usize, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(usize::from(digit - b'0'))
-    })
+    digits.fold(0usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
 }

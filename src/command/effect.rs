@@ -38,12 +38,8 @@ pub enum Reach {
 #[inline]
 pub fn effect(spec: &Spec, cmd: &Command<'_>) -> Effect {
     match spec.options {
-        Options::Plain | Options::Scores | Options::Set | Options::Migrate | Options::Streams => {
-            spec.effect
-        }
-        Options::Sort if spec.effect != Effect::Read => {
-            read_unless(spec, options::sort_has_store(cmd))
-        }
+        Options::Plain | Options::Scores | Options::Set | Options::Migrate | Options::Streams => spec.effect,
+        Options::Sort if spec.effect != Effect::Read => read_unless(spec, options::sort_has_store(cmd)),
         Options::Georadius => read_unless(spec, options::georadius_has_store(spec, cmd)),
         Options::Bitfield => read_unless(spec, !options::bitfield_reads(cmd)),
         Options::Sort => spec.effect,
@@ -80,8 +76,7 @@ pub fn cacheable(spec: &Spec, cmd: &Command<'_>) -> Option<Cacheable> {
 /// The effect of a row before options are looked at: what the columns say, else what the flags tell.
 pub(super) fn fixed(row: Option<&Row>, flags: Flags, keys: &[KeySpec], origin: Origin) -> Effect {
     let said = row.and_then(|row| row.effect);
-    if let Some(effect) = said.filter(|effect| *effect != Effect::Inert || !flags.has(Flags::WRITE))
-    {
+    if let Some(effect) = said.filter(|effect| *effect != Effect::Inert || !flags.has(Flags::WRITE)) {
         return effect;
     }
     if flags.has(Flags::READONLY) && !flags.has(Flags::WRITE) {

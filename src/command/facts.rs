@@ -36,16 +36,9 @@ impl Facts {
     pub fn read(row: &Node<'_>) -> Result<Self, String> {
         let items = row.items();
         let [name, arity, flags, first, last, step, rest @ ..] = items else {
-            return Err(format!(
-                "a row has {} elements instead of six or more",
-                items.len()
-            ));
+            return Err(format!("a row has {} elements instead of six or more", items.len()));
         };
-        let name = name
-            .text()
-            .filter(|name| !name.is_empty())
-            .ok_or("a row has no name")?
-            .to_ascii_lowercase();
+        let name = name.text().filter(|name| !name.is_empty()).ok_or("a row has no name")?.to_ascii_lowercase();
         let number = |node: &Node<'_>, what: &str| {
             let value = node.integer().and_then(|value| i32::try_from(value).ok());
             value.ok_or_else(|| format!("{name}: {what} is not a number"))
@@ -55,20 +48,10 @@ impl Facts {
             0 => return Err(format!("{name}: the arity is 0")),
             arity => arity,
         };
-        let positions = (
-            number(first, "the first key")?,
-            number(last, "the last key")?,
-            number(step, "the step")?,
-        );
-        let flags = flags
-            .items()
-            .iter()
-            .filter_map(Node::text)
-            .map(Flags::named)
-            .fold(Flags::default(), Flags::with);
+        let positions = (number(first, "the first key")?, number(last, "the last key")?, number(step, "the step")?);
+        let flags = flags.items().iter().filter_map(Node::text).map(Flags::named).fold(Flags::default(), Flags::with);
         let subcommands = rest.get(3).map_or(&[][..], Node::items);
-        let padded =
-            (0..ELEMENTS).map(|i| items.get(i).unwrap_or(const { &Node::Set(Vec::new()) }));
+        let padded = (0..ELEMENTS).map(|i| items.get(i).unwrap_or(const { &Node::Set(Vec::new()) }));
         let padded_info = Rendered::of(padded);
         Ok(Self {
             arity,
@@ -76,13 +59,8 @@ impl Facts {
             positions,
             categories: rest.first().map_or_else(Box::default, words),
             tips: rest.get(1).map(words),
-            keys: rest
-                .get(2)
-                .map(|specs| specs.items().iter().map(key_spec).collect()),
-            subcommands: subcommands
-                .iter()
-                .map(Self::read)
-                .collect::<Result<_, _>>()?,
+            keys: rest.get(2).map(|specs| specs.items().iter().map(key_spec).collect()),
+            subcommands: subcommands.iter().map(Self::read).collect::<Result<_, _>>()?,
             info: (items.len() >= ELEMENTS).then(|| padded_info.clone()),
             padded_info,
             docs: None,
@@ -92,15 +70,8 @@ impl Facts {
 
     /// Adds what COMMAND DOCS says, of the subcommands too.
     pub fn document(&mut self, docs: &Node<'_>) {
-        let fields = || {
-            docs.items()
-                .chunks_exact(2)
-                .filter(|pair| pair[0].text() != Some("subcommands"))
-        };
-        self.docs = Some(Docs {
-            fields: fields().count(),
-            body: Rendered::of(fields().flatten()),
-        });
+        let fields = || docs.items().chunks_exact(2).filter(|pair| pair[0].text() != Some("subcommands"));
+        self.docs = Some(Docs { fields: fields().count(), body: Rendered::of(fields().flatten()) });
         let Some(entries) = docs.field("subcommands") else {
             return;
         };
@@ -113,37 +84,17 @@ impl Facts {
 }
 
 fn words(list: &Node<'_>) -> Box<[Box<str>]> {
-    list.items()
-        .iter()
-        .filter_map(Node::text)
-        .map(Box::from)
-        .collect()
+    list.items().iter().filter_map(Node::text).map(Box::from).collect()
 }
 
 /// A key spec; what it does not say in a known way becomes an unknown kind, which finds nothing and proves nothing.
 fn key_spec(spec: &Node<'_>) -> KeySpec {
-    let words = spec
-        .field("flags")
-        .map_or(&[][..], Node::items)
-        .iter()
-        .filter_map(Node::text);
-    let flags = words
-        .map(KeyFlags::named)
-        .fold(KeyFlags::default(), KeyFlags::with);
+    let words = spec.field("flags").map_or(&[][..], Node::items).iter().filter_map(Node::text);
+    let flags = words.map(KeyFlags::named).fold(KeyFlags::default(), KeyFlags::with);
     KeySpec {
-        access: if flags.has(KeyFlags::RO) {
-            Access::Read
-        } else {
-            Access::Write
-        },
-        begin: spec
-            .field("begin_search")
-            .and_then(begin)
-            .unwrap_or(Begin::Unknown),
-        find: spec
-            .field("find_keys")
-            .and_then(find)
-            .unwrap_or(Find::Unknown),
+        access: if flags.has(KeyFlags::RO) { Access::Read } else { Access::Write },
+        begin: spec.field("begin_search").and_then(begin).unwrap_or(Begin::Unknown),
+        find: spec.field("find_keys").and_then(find).unwrap_or(Find::Unknown),
         flags,
     }
 }
@@ -152,10 +103,9 @@ fn begin(search: &Node<'_>) -> Option<Begin> {
     let spec = search.field("spec")?;
     match search.field("type")?.text()? {
         "index" => Some(Begin::Index(place(spec, "index")?)),
-        "keyword" => Some(Begin::Keyword {
-            word: spec.field("keyword")?.text()?.into(),
-            from: signed(spec, "startfrom")?,
-        }),
+        "keyword" => {
+            Some(Begin::Keyword { word: spec.field("keyword")?.text()?.into(), from: signed(spec, "startfrom")? })
+        }
         _ => None,
     }
 }

@@ -134,10 +134,7 @@ impl KeyFlags {
 
     /// The bit of a word; none for a word of a later server.
     pub fn named(word: &str) -> Self {
-        Self::WORDS
-            .iter()
-            .find(|(_, known)| *known == word)
-            .map_or(Self(0), |(flag, _)| *flag)
+        Self::WORDS.iter().find(|(_, known)| *known == word).map_or(Self(0), |(flag, _)| *flag)
     }
 
     /// Whether every bit of `other` is set.
@@ -152,10 +149,7 @@ impl KeyFlags {
 
     /// The words of the bits that are set, in Redis's order.
     pub fn words(self) -> impl Iterator<Item = &'static str> + Clone {
-        Self::WORDS
-            .into_iter()
-            .filter(move |(flag, _)| self.has(*flag))
-            .map(|(_, word)| word)
+        Self::WORDS.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, word)| word)
     }
 }
 
@@ -183,9 +177,7 @@ pub(super) enum Found {
 /// arguments: their coverage is partial, and the server will refuse them.
 pub fn for_each_key(spec: &Spec, cmd: &Command<'_>, visit: impl FnMut(usize, Access)) -> Coverage {
     match spec.options {
-        Options::Plain | Options::Scores | Options::Set | Options::Bitfield => {
-            by_specs(spec, cmd, visit)
-        }
+        Options::Plain | Options::Scores | Options::Set | Options::Bitfield => by_specs(spec, cmd, visit),
         Options::Sort => options::sort(cmd, visit),
         Options::Georadius => options::georadius(spec, cmd, visit),
         Options::Migrate => options::migrate(cmd, visit),
@@ -201,52 +193,30 @@ fn by_specs(spec: &Spec, cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)
         }
         match keys.find_in(cmd) {
             Found::Keys { first, last, step } => {
-                (first..=last)
-                    .step_by(step)
-                    .for_each(|key| visit(key, keys.access));
+                (first..=last).step_by(step).for_each(|key| visit(key, keys.access));
             }
             Found::Nothing => {}
             Found::Unclear => complete = false,
         }
     }
-    if complete {
-        Coverage::Complete
-    } else {
-        Coverage::Partial
-    }
+    if complete { Coverage::Complete } else { Coverage::Partial }
 }
 
 impl KeySpec {
     /// The spec that an old server's first, last and step amount to; none when there is no first key.
-    pub(super) fn from_positions(
-        (first, last, step): (i32, i32, i32),
-        flags: Flags,
-    ) -> Box<[Self]> {
-        let (Ok(first @ 1..), Ok(step @ 1..)) = (usize::try_from(first), usize::try_from(step))
-        else {
+    pub(super) fn from_positions((first, last, step): (i32, i32, i32), flags: Flags) -> Box<[Self]> {
+        let (Ok(first @ 1..), Ok(step @ 1..)) = (usize::try_from(first), usize::try_from(step)) else {
             return Box::default();
         };
         let read = flags.has(Flags::READONLY);
         let words = if read { KeyFlags::RO } else { KeyFlags::RW };
-        let partial = if flags.has(Flags::MOVABLEKEYS) {
-            KeyFlags::INCOMPLETE
-        } else {
-            KeyFlags::default()
-        };
+        let partial = if flags.has(Flags::MOVABLEKEYS) { KeyFlags::INCOMPLETE } else { KeyFlags::default() };
         // Positions count from the command, a spec's last key from its first.
-        let last =
-            i32::try_from(first).map_or(
-                last,
-                |first| if last >= first { last - first } else { last },
-            );
+        let last = i32::try_from(first).map_or(last, |first| if last >= first { last - first } else { last });
         Box::new([Self {
             access: if read { Access::Read } else { Access::Write },
             begin: Begin::Index(first),
-            find: Find::Range {
-                last,
-                step,
-                limit: 0,
-            },
+            find: Find::Range { last, step, limit: 0 },
             flags: words.with(partial),
         }])
     }
@@ -278,11 +248,7 @@ impl KeySpec {
                 match begin {
                     _ if end > len => Found::Unclear,
                     _ if end <= begin && last < 0 => Found::Nothing,
-                    _ => Found::Keys {
-                        first: begin,
-                        last: end - 1,
-                        step,
-                    },
+                    _ => Found::Keys { first: begin, last: end - 1, step },
                 }
             }
             Find::KeyNum { at, first, step } => {
@@ -293,10 +259,7 @@ impl KeySpec {
                     return Found::Nothing;
                 }
                 let first = begin + first;
-                match (count - 1)
-                    .checked_mul(step)
-                    .and_then(|width| width.checked_add(first))
-                {
+                match (count - 1).checked_mul(step).and_then(|width| width.checked_add(first)) {
                     Some(last) if last < len => Found::Keys { first, last, step },
                     _ => Found::Unclear,
                 }
@@ -313,9 +276,7 @@ fn behind_keyword(cmd: &Command<'_>, word: &str, from: i32) -> Option<usize> {
     let found = if from > 0 {
         (back..len).find(|i| cmd.is(*i, word))
     } else {
-        (1..=len.checked_sub(back.max(1))?)
-            .rev()
-            .find(|i| cmd.is(*i, word))
+        (1..=len.checked_sub(back.max(1))?).rev().find(|i| cmd.is(*i, word))
     };
     found.map(|i| i + 1).filter(|begin| *begin < len)
 }
@@ -325,9 +286,5 @@ fn number(arg: &[u8]) -> Option<usize> {
     if arg.is_empty() || arg.len() > 9 || (arg[0] == b'0' && arg.len() > 1) {
         return None;
     }
-    arg.iter().try_fold(0usize, |sum, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| sum * 10 + usize::from(digit - b'0'))
-    })
+    arg.iter().try_fold(0usize, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + usize::from(digit - b'0')))
 }

@@ -30,11 +30,7 @@ impl Names {
     /// An index of `names`, each at its position; of equal names the first one counts, and an empty one is not found.
     pub fn new<'a>(names: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
         let slots = (names.len() * 4).next_power_of_two().max(4);
-        let mut index = Self {
-            slots: vec![Slot::default(); slots].into(),
-            long: HashMap::new(),
-            longest: SHORT,
-        };
+        let mut index = Self { slots: vec![Slot::default(); slots].into(), long: HashMap::new(), longest: SHORT };
         for (row, name) in (0u32..).zip(names) {
             index.insert(name, row);
         }
@@ -45,9 +41,7 @@ impl Names {
         let Some(words) = folded(name) else {
             if !name.is_empty() {
                 self.longest = self.longest.max(name.len());
-                self.long
-                    .entry(name.to_ascii_lowercase().into())
-                    .or_insert(row);
+                self.long.entry(name.to_ascii_lowercase().into()).or_insert(row);
             }
             return;
         };
@@ -59,11 +53,7 @@ impl Names {
             at = (at + 1) & (self.slots.len() - 1);
         }
         // A short name's length fits anything.
-        self.slots[at] = Slot {
-            words,
-            len: name.len() as u32,
-            row,
-        };
+        self.slots[at] = Slot { words, len: name.len() as u32, row };
     }
 
     /// The position of `name`, whatever its case.
@@ -90,9 +80,7 @@ impl Names {
         if name.is_empty() || name.len() > self.longest {
             return None;
         }
-        self.long
-            .get(&*name.to_ascii_lowercase())
-            .map(|row| *row as usize)
+        self.long.get(&*name.to_ascii_lowercase()).map(|row| *row as usize)
     }
 
     #[inline]
@@ -151,9 +139,7 @@ mod tests {
 
     #[test]
     fn a_name_of_any_length_is_found_in_any_case() {
-        let names: Vec<Vec<u8>> = (1..60)
-            .map(|len| (0..len).map(|i| b'a' + i % 26).collect())
-            .collect();
+        let names: Vec<Vec<u8>> = (1..60).map(|len| (0..len).map(|i| b'a' + i % 26).collect()).collect();
         let index = Names::new(names.iter().map(Vec::as_slice));
         for (row, name) in names.iter().enumerate() {
             assert_eq!(index.find(name), Some(row));

@@ -14,10 +14,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
             retry = Some((p, t));
             continue;
         }
-        match (
-            pattern.get(p..).filter(|rest| !rest.is_empty()),
-            text.get(t),
-        ) {
+        match (pattern.get(p..).filter(|rest| !rest.is_empty()), text.get(t)) {
             (None, None) => return true,
             (Some(rest), Some(byte)) => {
                 let (matched, width) = one(rest, byte.to_ascii_lowercase());
@@ -109,11 +106,7 @@ mod tests {
             ("\\", "\\", true),
         ];
         for (pattern, text, expected) in cases {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 

@@ -19,10 +19,7 @@ impl Quoted {
             wire.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
             let start = u32::try_from(wire.len()).ok()?;
             wire.extend_from_slice(arg);
-            spans.push(Span {
-                start,
-                end: u32::try_from(wire.len()).ok()?,
-            });
+            spans.push(Span { start, end: u32::try_from(wire.len()).ok()? });
             wire.extend_from_slice(b"\r\n");
         }
         (!spans.is_empty()).then_some(Self { wire, args: spans })

@@ -32,35 +32,20 @@ impl CommandError {
             shown.extend_from_slice(b"' ");
         }
         let name = cut(cmd.name(), SHOWN);
-        Self::one_line(&[
-            b"ERR unknown command '",
-            name,
-            b"', with args beginning with: ",
-            &shown,
-        ])
+        Self::one_line(&[b"ERR unknown command '", name, b"', with args beginning with: ", &shown])
     }
 
     /// There is no such subcommand of `container`.
     #[cold]
     pub fn unknown_subcommand(container: &Spec, name: &[u8]) -> Self {
         let container = container.name.to_ascii_uppercase();
-        Self::one_line(&[
-            b"ERR unknown subcommand '",
-            cut(name, SHOWN),
-            b"'. Try ",
-            container.as_bytes(),
-            b" HELP.",
-        ])
+        Self::one_line(&[b"ERR unknown subcommand '", cut(name, SHOWN), b"'. Try ", container.as_bytes(), b" HELP."])
     }
 
     /// Too many arguments, or too few.
     #[cold]
     pub fn arity(spec: &Spec) -> Self {
-        Self::one_line(&[
-            b"ERR wrong number of arguments for '",
-            spec.name.as_bytes(),
-            b"' command",
-        ])
+        Self::one_line(&[b"ERR wrong number of arguments for '", spec.name.as_bytes(), b"' command"])
     }
 
     /// The error as Redis sends it, without the `-` before and the line end behind it. Not always UTF-8: it repeats

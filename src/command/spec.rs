@@ -175,12 +175,7 @@ impl Spec {
         }
     }
 
-    pub(super) fn join(
-        facts: Facts,
-        before: Option<&Spec>,
-        container: Option<&Spec>,
-        origin: Origin,
-    ) -> Self {
+    pub(super) fn join(facts: Facts, before: Option<&Spec>, container: Option<&Spec>, origin: Origin) -> Self {
         let origin = before.map_or(origin, |before| before.origin);
         let row = columns::row(&facts.name);
         let keys = match (facts.keys, before) {
@@ -207,9 +202,7 @@ impl Spec {
             cacheable: None,
             cacheable_args: exact_args(before, facts.arity),
             inert: effect == Effect::Inert,
-            docs: facts
-                .docs
-                .or_else(|| before.and_then(|before| before.docs.clone())),
+            docs: facts.docs.or_else(|| before.and_then(|before| before.docs.clone())),
             name: facts.name,
             arity: facts.arity,
             flags: facts.flags,
@@ -222,23 +215,14 @@ impl Spec {
             origin,
             info,
         };
-        spec.cacheable = row
-            .and_then(|row| row.cacheable)
-            .filter(|cacheable| spec.permits(*cacheable));
+        spec.cacheable = row.and_then(|row| row.cacheable).filter(|cacheable| spec.permits(*cacheable));
         spec
     }
 
     /// Whether Redis's own facts allow what the column says: a read, of the keys that the form expects, whose reply
     /// depends on nothing else.
     fn permits(&self, cacheable: Cacheable) -> bool {
-        let [
-            KeySpec {
-                begin: Begin::Index(1),
-                find: Find::Range { last, step: 1, .. },
-                ..
-            },
-        ] = *self.keys
-        else {
+        let [KeySpec { begin: Begin::Index(1), find: Find::Range { last, step: 1, .. }, .. }] = *self.keys else {
             return false;
         };
         let last_expected = if cacheable.form == Form::Key { 0 } else { -1 };
@@ -263,9 +247,7 @@ impl Spec {
 
     /// The subcommand of that name, whatever its case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Arc<Spec>> {
-        self.subcommands
-            .iter()
-            .find(|sub| sub.short_name().as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands.iter().find(|sub| sub.short_name().as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -278,23 +260,14 @@ fn exact_args(before: Option<&Spec>, arity: i32) -> usize {
     }
 }
 
-fn way(
-    row: Option<&Row>,
-    flags: Flags,
-    options: Options,
-    container: Option<&Spec>,
-    origin: Origin,
-) -> Way {
+fn way(row: Option<&Row>, flags: Flags, options: Options, container: Option<&Spec>, origin: Origin) -> Way {
     let said = row.map_or(Way::Forward, |row| row.way);
     if said != Way::Forward {
         return said;
     }
     if origin == Origin::Upstream {
         // A new subcommand of CLIENT concerns the client's own connection as much as the known ones do.
-        if let Some(way) = container
-            .map(|container| container.way)
-            .filter(|way| *way != Way::Forward)
-        {
+        if let Some(way) = container.map(|container| container.way).filter(|way| *way != Way::Forward) {
             return way;
         }
         // What may take its connection over gets one of its own.
@@ -310,9 +283,7 @@ fn way(
 
 fn keys_complete(flags: Flags, keys: &[KeySpec], effect: Effect) -> bool {
     let known = |spec: &KeySpec| {
-        spec.begin != Begin::Unknown
-            && spec.find != Find::Unknown
-            && !spec.flags.has(KeyFlags::INCOMPLETE)
+        spec.begin != Begin::Unknown && spec.find != Find::Unknown && !spec.flags.has(KeyFlags::INCOMPLETE)
     };
     let script = flags.has(Flags::NO_MANDATORY_KEYS);
     let keyless = keys.is_empty() && effect != Effect::Inert;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::columns::Way;
 use super::data::{self, Line};
 use super::facts::Facts;
 use super::names::Names;
 use super::refusal::CommandError;
 use super::spec::{Origin, Spec};
-use super::columns::Way;
 use super::upstream;
 use crate::resp::Command;
 
@@ -36,12 +36,7 @@ impl Table {
                 None => facts.push(own),
             }
         }
-        Self::of(
-            facts
-                .into_iter()
-                .map(|facts| Arc::new(row(facts, None, Origin::Builtin)))
-                .collect(),
-        )
+        Self::of(facts.into_iter().map(|facts| Arc::new(row(facts, None, Origin::Builtin))).collect())
     }
 
     /// This table with what an upstream says of its commands: `reply` is its answer to COMMAND, in either protocol
@@ -56,9 +51,7 @@ impl Table {
         let mut rows = self.rows.to_vec();
         for facts in upstream::rows(reply)? {
             match self.names.find(facts.name.as_bytes()) {
-                Some(index) => {
-                    rows[index] = Arc::new(row(facts, Some(&self.rows[index]), Origin::Upstream))
-                }
+                Some(index) => rows[index] = Arc::new(row(facts, Some(&self.rows[index]), Origin::Upstream)),
                 None => rows.push(Arc::new(row(facts, None, Origin::Upstream))),
             }
         }
@@ -69,11 +62,7 @@ impl Table {
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows.dedup_by(|b, a| a.name == b.name);
         let names = Names::new(rows.iter().map(|row| row.name.as_bytes()));
-        Self {
-            rows: rows.into(),
-            names,
-            stranger: Arc::new(Spec::of_stranger()),
-        }
+        Self { rows: rows.into(), names, stranger: Arc::new(Spec::of_stranger()) }
     }
 
     /// The row of a top-level command, whatever the case of its name.
@@ -97,11 +86,7 @@ impl Table {
     #[inline]
     pub fn resolve(&self, cmd: &Command<'_>) -> Result<&Arc<Spec>, CommandError> {
         let spec = self.lookup(cmd)?;
-        if spec.admits(cmd.len()) {
-            Ok(spec)
-        } else {
-            Err(CommandError::arity(spec))
-        }
+        if spec.admits(cmd.len()) { Ok(spec) } else { Err(CommandError::arity(spec)) }
     }
 
     /// As [`Table::resolve`], whatever the number of arguments.
@@ -110,9 +95,7 @@ impl Table {
     /// There is no such command or subcommand.
     #[inline]
     pub fn lookup(&self, cmd: &Command<'_>) -> Result<&Arc<Spec>, CommandError> {
-        let spec = self
-            .find(cmd.name())
-            .ok_or_else(|| CommandError::unknown(cmd))?;
+        let spec = self.find(cmd.name()).ok_or_else(|| CommandError::unknown(cmd))?;
         if spec.subcommands.is_empty() {
             return Ok(spec);
         }
@@ -120,8 +103,7 @@ impl Table {
         let Some(name) = cmd.opt(1) else {
             return Ok(spec);
         };
-        spec.subcommand(name)
-            .ok_or_else(|| CommandError::unknown_subcommand(spec, name))
+        spec.subcommand(name).ok_or_else(|| CommandError::unknown_subcommand(spec, name))
     }
 
     /// The row under which a command that has none may be sent to the upstream, which may know it; its answer is the
@@ -155,8 +137,7 @@ fn documented(line: &Line<'_>) -> Facts {
 fn row(mut facts: Facts, before: Option<&Spec>, origin: Origin) -> Spec {
     let told = std::mem::take(&mut facts.subcommands);
     let mut spec = Spec::join(facts, before, None, origin);
-    let mut subcommands: Vec<Arc<Spec>> =
-        before.map_or_else(Vec::new, |before| before.subcommands.to_vec());
+    let mut subcommands: Vec<Arc<Spec>> = before.map_or_else(Vec::new, |before| before.subcommands.to_vec());
     for facts in told {
         let known = subcommands.iter().position(|sub| sub.name == facts.name);
         let before = known.map(|index| Arc::clone(&subcommands[index]));

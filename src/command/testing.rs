@@ -4,16 +4,8 @@ use super::{Quoted, Table};
 
 /// A command of the words of `line`; `""` stands for an empty one.
 pub fn command(line: &str) -> Quoted {
-    let args: Vec<&[u8]> = line
-        .split(' ')
-        .map(|word| {
-            if word == "\"\"" {
-                &b""[..]
-            } else {
-                word.as_bytes()
-            }
-        })
-        .collect();
+    let args: Vec<&[u8]> =
+        line.split(' ').map(|word| if word == "\"\"" { &b""[..] } else { word.as_bytes() }).collect();
     Quoted::new(args.into_iter()).expect("a line has a word")
 }
 

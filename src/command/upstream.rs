@@ -22,9 +22,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// What is wrong with the reply, in words.
 pub fn rows(reply: &[u8]) -> Result<Vec<Facts>, String> {
     let flat = flat(reply)?;
-    let (frame, read) = decode(&flat)
-        .map_err(|error| format!("the COMMAND reply cannot be decoded: {error}"))?
-        .ok_or(CUT_SHORT)?;
+    let (frame, read) =
+        decode(&flat).map_err(|error| format!("the COMMAND reply cannot be decoded: {error}"))?.ok_or(CUT_SHORT)?;
     if read != flat.len() {
         return Err("there is more behind the COMMAND reply".into());
     }
@@ -32,10 +31,7 @@ pub fn rows(reply: &[u8]) -> Result<Vec<Facts>, String> {
         OwnedFrame::Array(rows) => rows
             .into_iter()
             .filter(|row| *row != OwnedFrame::Null)
-            .map(|row| {
-                Facts::read(&typed_row(node(row)))
-                    .map_err(|error| format!("in the COMMAND reply, {error}"))
-            })
+            .map(|row| Facts::read(&typed_row(node(row))).map_err(|error| format!("in the COMMAND reply, {error}")))
             .collect(),
         OwnedFrame::Error(error) => Err(format!("COMMAND was answered with an error: {error}")),
         _ => Err("the COMMAND reply is not a list".into()),
@@ -47,24 +43,16 @@ const CUT_SHORT: &str = "the COMMAND reply is cut short";
 /// The reply as RESP2. One header at a time; `open` counts what is missing at every level.
 fn flat(reply: &[u8]) -> Result<Vec<u8>, String> {
     if reply.len() > MAX_BYTES {
-        return Err(format!(
-            "the COMMAND reply has {} bytes, more than {MAX_BYTES}",
-            reply.len()
-        ));
+        return Err(format!("the COMMAND reply has {} bytes, more than {MAX_BYTES}", reply.len()));
     }
     let mut out = Vec::with_capacity(reply.len());
     let mut open: Vec<usize> = Vec::new();
     let mut rest = reply;
     loop {
-        let end = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .ok_or(CUT_SHORT)?;
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or(CUT_SHORT)?;
         let (line, behind) = (&rest[..end], &rest[end + 2..]);
         rest = behind;
-        let (kind, value) = line
-            .split_first()
-            .ok_or("the COMMAND reply holds an empty line")?;
+        let (kind, value) = line.split_first().ok_or("the COMMAND reply holds an empty line")?;
         let mut children = 0;
         match kind {
             b'+' | b':' | b'-' => push_line(&mut out, *kind, value),
@@ -83,10 +71,7 @@ fn flat(reply: &[u8]) -> Result<Vec<u8>, String> {
             b'*' | b'~' => children = count(value)?,
             b'%' => children = count(value)? * 2,
             _ => {
-                return Err(format!(
-                    "the COMMAND reply holds a value of the unexpected kind {:?}",
-                    *kind as char
-                ));
+                return Err(format!("the COMMAND reply holds a value of the unexpected kind {:?}", *kind as char));
             }
         }
         if matches!(kind, b'*' | b'~' | b'%') && value != b"-1" {
@@ -94,9 +79,7 @@ fn flat(reply: &[u8]) -> Result<Vec<u8>, String> {
         }
         if children > 0 {
             if open.len() == MAX_DEPTH {
-                return Err(format!(
-                    "the COMMAND reply is nested more than {MAX_DEPTH} deep"
-                ));
+                return Err(format!("the COMMAND reply is nested more than {MAX_DEPTH} deep"));
             }
             open.push(children);
             continue;
@@ -124,17 +107,10 @@ fn push_line(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
 
 /// A length; no reply that fits the limit needs more than [`MAX_BYTES`].
 fn count(value: &[u8]) -> Result<usize, String> {
-    let text = std::str::from_utf8(value)
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     text.and_then(|text| text.parse().ok())
         .filter(|count| *count <= MAX_BYTES)
-        .ok_or_else(|| {
-            format!(
-                "the COMMAND reply holds the length {:?}",
-                String::from_utf8_lossy(value)
-            )
-        })
+        .ok_or_else(|| format!("the COMMAND reply holds the length {:?}", String::from_utf8_lossy(value)))
 }
 
 fn node(frame: OwnedFrame) -> Node<'static> {
@@ -189,10 +165,8 @@ mod tests {
 
     #[test]
     fn rows_of_both_protocol_versions_are_read() {
-        let resp2: &[u8] =
-            b"*2\r\n*-1\r\n*6\r\n$3\r\nGET\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
-        let resp3: &[u8] =
-            b"*2\r\n_\r\n*6\r\n$3\r\nGET\r\n:2\r\n~1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        let resp2: &[u8] = b"*2\r\n*-1\r\n*6\r\n$3\r\nGET\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
+        let resp3: &[u8] = b"*2\r\n_\r\n*6\r\n$3\r\nGET\r\n:2\r\n~1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
         for reply in [resp2, resp3] {
             let rows = rows(reply).expect("a good reply");
             assert_eq!((rows.len(), &*rows[0].name, rows[0].arity), (1, "get", 2));

@@ -66,24 +66,12 @@ impl Display for Config {
                 write_step(f, step)?;
             }
         }
-        let note = if self.admin.configured {
-            ""
-        } else {
-            "  # the default: given up when it is taken"
-        };
-        writeln!(
-            f,
-            "admin:\n  address: {}{note}",
-            Quoted(&self.admin.address.to_string())
-        )?;
+        let note = if self.admin.configured { "" } else { "  # the default: given up when it is taken" };
+        writeln!(f, "admin:\n  address: {}{note}", Quoted(&self.admin.address.to_string()))?;
         let limits = &self.limits;
         writeln!(f, "limits:")?;
         writeln!(f, "  max_clients: {}", limits.max_clients)?;
-        writeln!(
-            f,
-            "  max_clients_per_address: {}",
-            limits.max_clients_per_address
-        )?;
+        writeln!(f, "  max_clients_per_address: {}", limits.max_clients_per_address)?;
         writeln!(f, "  max_bulk: {}", show_size(limits.max_bulk))?;
         writeln!(f, "  max_args: {}", limits.max_args)?;
         writeln!(f, "  max_request: {}", show_size(limits.max_request))?;
@@ -109,43 +97,19 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "    database: {}", upstream.database)?;
     if let Some(tls) = &upstream.tls {
         // Not "tls:" alone with nothing below it, which would read as no TLS at all.
-        let brackets = if *tls == super::UpstreamTls::default() {
-            " {}"
-        } else {
-            ""
-        };
+        let brackets = if *tls == super::UpstreamTls::default() { " {}" } else { "" };
         writeln!(f, "    tls:{brackets}")?;
         path(f, 6, "ca", tls.ca.as_deref())?;
         text(f, 6, "server_name", tls.server_name.as_deref())?;
         path(f, 6, "cert", tls.cert.as_deref())?;
         path(f, 6, "key", tls.key.as_deref())?;
     }
-    writeln!(
-        f,
-        "    connect_timeout: {}",
-        show_duration(upstream.connect_timeout)
-    )?;
-    writeln!(
-        f,
-        "    command_timeout: {}",
-        show_duration(upstream.command_timeout)
-    )?;
-    writeln!(
-        f,
-        "    coherence: {}",
-        word(upstream.coherence, &COHERENCES)
-    )?;
+    writeln!(f, "    connect_timeout: {}", show_duration(upstream.connect_timeout))?;
+    writeln!(f, "    command_timeout: {}", show_duration(upstream.command_timeout))?;
+    writeln!(f, "    coherence: {}", word(upstream.coherence, &COHERENCES))?;
     writeln!(f, "    heartbeat:")?;
-    writeln!(
-        f,
-        "      interval: {}",
-        show_duration(upstream.heartbeat.interval)
-    )?;
-    writeln!(
-        f,
-        "      timeout: {}",
-        show_duration(upstream.heartbeat.timeout)
-    )?;
+    writeln!(f, "      interval: {}", show_duration(upstream.heartbeat.interval))?;
+    writeln!(f, "      timeout: {}", show_duration(upstream.heartbeat.timeout))?;
     if upstream.kind == Kind::Memory {
         writeln!(f, "    max_memory: {}", show_size(upstream.max_memory))?;
     }
@@ -155,23 +119,11 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "      error_rate: {}", show_share(breaker.error_rate))?;
     writeln!(f, "      window: {}", show_duration(breaker.window))?;
     writeln!(f, "      min_requests: {}", breaker.min_requests)?;
-    writeln!(
-        f,
-        "      reset_timeout: {}",
-        show_duration(breaker.reset_timeout)
-    )?;
+    writeln!(f, "      reset_timeout: {}", show_duration(breaker.reset_timeout))?;
     writeln!(f, "      half_open_probes: {}", breaker.half_open_probes)?;
     writeln!(f, "    health_check:")?;
-    writeln!(
-        f,
-        "      interval: {}",
-        show_duration(upstream.health_check.interval)
-    )?;
-    writeln!(
-        f,
-        "      timeout: {}",
-        show_duration(upstream.health_check.timeout)
-    )
+    writeln!(f, "      interval: {}", show_duration(upstream.health_check.interval))?;
+    writeln!(f, "      timeout: {}", show_duration(upstream.health_check.timeout))
 }
 
 fn write_route(f: &mut Formatter<'_>, route: &Route) -> fmt::Result {
@@ -179,19 +131,12 @@ fn write_route(f: &mut Formatter<'_>, route: &Route) -> fmt::Result {
     writeln!(f, "    upstream: {}", Quoted(&route.upstream))?;
     writeln!(f, "    cache:")?;
     writeln!(f, "      enabled: {}", route.cache.enabled)?;
-    for (key, ttl) in [
-        ("ttl", route.cache.ttl),
-        ("negative_ttl", route.cache.negative_ttl),
-    ] {
+    for (key, ttl) in [("ttl", route.cache.ttl), ("negative_ttl", route.cache.negative_ttl)] {
         if let Some(ttl) = ttl {
             writeln!(f, "      {key}: {}", show_duration(ttl))?;
         }
     }
-    writeln!(
-        f,
-        "      stale_while_revalidate: {}",
-        show_duration(route.cache.stale_while_revalidate)
-    )?;
+    writeln!(f, "      stale_while_revalidate: {}", show_duration(route.cache.stale_while_revalidate))?;
     if let Some(commands) = &route.cache.commands {
         writeln!(f, "      commands: [{}]", quoted_list(commands))?;
     }
@@ -203,11 +148,7 @@ fn write_route(f: &mut Formatter<'_>, route: &Route) -> fmt::Result {
 
 fn write_step(f: &mut Formatter<'_>, step: &LadderStep) -> fmt::Result {
     write!(f, "    - {{rung: {}", step.rung.name())?;
-    for (key, duration) in [
-        ("for", step.lasts),
-        ("max_stale", step.max_stale),
-        ("timeout", step.timeout),
-    ] {
+    for (key, duration) in [("for", step.lasts), ("max_stale", step.max_stale), ("timeout", step.timeout)] {
         if let Some(duration) = duration {
             write!(f, ", {key}: {}", show_duration(duration))?;
         }

@@ -56,10 +56,7 @@ pub(super) struct Faults {
 
 impl Wrong {
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Wrong {
-        Wrong {
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+        Wrong { problem: problem.into(), remedy: remedy.into() }
     }
 }
 
@@ -135,10 +132,7 @@ impl Faults {
     }
 
     pub fn touches(&self, path: &Path) -> bool {
-        self.tainted
-            .borrow()
-            .iter()
-            .any(|tainted| tainted.touches(path))
+        self.tainted.borrow().iter().any(|tainted| tainted.touches(path))
     }
 
     pub fn into_parts(self) -> (Vec<Fault>, usize) {
@@ -153,8 +147,7 @@ pub(super) fn shown(text: &str) -> String {
         .chars()
         .take(MOST_CHARS)
         .flat_map(|c| {
-            let hidden =
-                c.is_control() || c == '\u{feff}' || ('\u{2028}'..='\u{202e}').contains(&c);
+            let hidden = c.is_control() || c == '\u{feff}' || ('\u{2028}'..='\u{202e}').contains(&c);
             // Only what a terminal would act on or hide is escaped; quotes and letters of any script stay as written.
             let escaped = hidden.then(|| c.escape_unicode());
             escaped.into_iter().flatten().chain((!hidden).then_some(c))
@@ -187,11 +180,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 /// Edits (insert, delete, replace, swap neighbours) between two short words, letter case and `-` for `_` aside.
 fn edits(one: &str, two: &str) -> usize {
     let same = |c: char| {
-        if c == '-' {
-            '_'
-        } else {
-            c.to_ascii_lowercase()
-        }
+        if c == '-' { '_' } else { c.to_ascii_lowercase() }
     };
     let one: Vec<char> = one.chars().map(same).collect();
     let two: Vec<char> = two.chars().map(same).collect();

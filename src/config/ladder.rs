@@ -65,11 +65,7 @@ impl LadderStep {
     /// Reads the steps of one ladder.
     pub(super) fn read_all(ladder: &Item<'_>, faults: &Faults) -> Vec<LadderStep> {
         let Value::List(steps) = &ladder.node.value else {
-            let wrong = units::misplaced(
-                &ladder.node.value,
-                "a list of steps",
-                "write - {rung: local-only, for: 30s}",
-            );
+            let wrong = units::misplaced(&ladder.node.value, "a list of steps", "write - {rung: local-only, for: 30s}");
             faults.report(ladder.path.clone(), ladder.mark, wrong);
             return Vec::new();
         };
@@ -81,18 +77,12 @@ impl LadderStep {
     }
 
     fn read(mut section: Section<'_>) -> LadderStep {
-        let rung = section.required("rung", "add rung: local-only", |value| {
-            units::choice(value, &RUNGS)
-        });
+        let rung = section.required("rung", "add rung: local-only", |value| units::choice(value, &RUNGS));
         let lasts = section.optional("for", units::duration);
         let default = LadderStep::new(rung.unwrap_or(Rung::Reject), lasts);
         let step = LadderStep {
-            max_stale: section
-                .optional("max_stale", units::duration)
-                .or(default.max_stale),
-            timeout: section
-                .optional("timeout", units::duration)
-                .or(default.timeout),
+            max_stale: section.optional("max_stale", units::duration).or(default.max_stale),
+            timeout: section.optional("timeout", units::duration).or(default.timeout),
             ..default
         };
         section.finish();

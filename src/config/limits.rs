@@ -62,11 +62,7 @@ impl Limits {
             ),
             max_bulk,
             max_args: section.value("max_args", default.max_args, units::count),
-            max_request: section.value(
-                "max_request",
-                default.max_request.max(max_bulk),
-                units::size,
-            ),
+            max_request: section.value("max_request", default.max_request.max(max_bulk), units::size),
             max_pipeline: section.value("max_pipeline", default.max_pipeline, units::count),
             max_output: section.value("max_output", default.max_output, units::size),
         };
@@ -80,10 +76,6 @@ pub(super) fn workers(value: &Value) -> Result<Workers, Wrong> {
     match value {
         Value::Text(text) if text == "auto" => Ok(Workers::Auto),
         Value::Integer(_) => units::count(value).map(Workers::Fixed),
-        other => Err(units::misplaced(
-            other,
-            "auto or a number",
-            "write workers: auto, or a number such as 4",
-        )),
+        other => Err(units::misplaced(other, "auto or a number", "write workers: auto, or a number such as 4")),
     }
 }

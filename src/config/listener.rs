@@ -54,8 +54,7 @@ pub struct Admin {
     pub configured: bool,
 }
 
-const ADDRESS: &str =
-    "write host:port such as 127.0.0.1:6380, \"[::1]:6380\", or unix:/path/of/socket";
+const ADDRESS: &str = "write host:port such as 127.0.0.1:6380, \"[::1]:6380\", or unix:/path/of/socket";
 
 // === impl Listener ===
 
@@ -70,10 +69,7 @@ impl Listener {
         let address = section.required("address", "add address: 127.0.0.1:6380", address);
         let tls = section.optional_section("tls").map(ListenerTls::read);
         section.finish();
-        Listener {
-            address: address.unwrap_or(Address::placeholder()),
-            tls,
-        }
+        Listener { address: address.unwrap_or(Address::placeholder()), tls }
     }
 }
 
@@ -83,11 +79,7 @@ impl ListenerTls {
         let key = section.required("key", "add the path of the certificate's PEM key", path);
         let client_ca = section.optional("client_ca", path);
         section.finish();
-        ListenerTls {
-            cert: cert.unwrap_or_default(),
-            key: key.unwrap_or_default(),
-            client_ca,
-        }
+        ListenerTls { cert: cert.unwrap_or_default(), key: key.unwrap_or_default(), client_ca }
     }
 }
 
@@ -96,10 +88,7 @@ impl ListenerTls {
 impl Address {
     /// Stands where a faulty address was reported; such a configuration is never used.
     pub(super) fn placeholder() -> Address {
-        Address::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-        }
+        Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 }
     }
 
     /// The path of a Unix socket.
@@ -115,9 +104,7 @@ impl Address {
         match self {
             Address::Unix(_) => true,
             Address::Tcp { host, .. } if host.eq_ignore_ascii_case("localhost") => true,
-            Address::Tcp { host, .. } => host
-                .parse::<IpAddr>()
-                .is_ok_and(|ip| ip.to_canonical().is_loopback()),
+            Address::Tcp { host, .. } => host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback()),
         }
     }
 
@@ -154,10 +141,7 @@ impl Address {
             Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => number,
             _ => return Err(wrong("has no port between 0 and 65535")),
         };
-        Ok(Address::Tcp {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Address::Tcp { host: host.to_owned(), port })
     }
 }
 
@@ -165,10 +149,7 @@ impl Address {
 fn is_host(host: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    !host.is_empty()
-        && host.len() <= 253
-        && host.bytes().all(allowed)
-        && (!numeric || host.parse::<Ipv4Addr>().is_ok())
+    !host.is_empty() && host.len() <= 253 && host.bytes().all(allowed) && (!numeric || host.parse::<Ipv4Addr>().is_ok())
 }
 
 impl FromStr for Address {
@@ -194,18 +175,13 @@ impl fmt::Display for Address {
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
-            configured: false,
-        }
+        Admin { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)), configured: false }
     }
 }
 
 impl Admin {
     pub(super) fn read(mut section: Section<'_>) -> Admin {
-        let address = section.optional("address", |value| {
-            units::text(value).and_then(|text| Admin::from_text(&text))
-        });
+        let address = section.optional("address", |value| units::text(value).and_then(|text| Admin::from_text(&text)));
         section.finish();
         address.unwrap_or_default()
     }
@@ -222,10 +198,7 @@ impl Admin {
                 "write ip:port such as 127.0.0.1:9180 or \"[::1]:9180\"",
             )
         })?;
-        Ok(Admin {
-            address,
-            configured: true,
-        })
+        Ok(Admin { address, configured: true })
     }
 }
 
@@ -235,10 +208,9 @@ impl Admin {
 pub(super) fn address(value: &Value) -> Result<Address, Wrong> {
     match value {
         Value::Text(text) => Address::from_text(text),
-        Value::Integer(port @ 0..=65535) => Err(Wrong::new(
-            format!("{port} is a port without a host"),
-            format!("write 127.0.0.1:{port}"),
-        )),
+        Value::Integer(port @ 0..=65535) => {
+            Err(Wrong::new(format!("{port} is a port without a host"), format!("write 127.0.0.1:{port}")))
+        }
         other => Err(units::misplaced(other, "an address", ADDRESS)),
     }
 }
@@ -251,10 +223,9 @@ pub(super) fn endpoint(value: &Value) -> Result<Address, Wrong> {
 /// Refuses port 0, which nothing listens on.
 pub(super) fn connectable(address: Address) -> Result<Address, Wrong> {
     match address {
-        Address::Tcp { port: 0, .. } => Err(Wrong::new(
-            "port 0 cannot be connected to",
-            "write the port that the server listens on, such as 6379",
-        )),
+        Address::Tcp { port: 0, .. } => {
+            Err(Wrong::new("port 0 cannot be connected to", "write the port that the server listens on, such as 6379"))
+        }
         address => Ok(address),
     }
 }
@@ -263,10 +234,7 @@ pub(super) fn connectable(address: Address) -> Result<Address, Wrong> {
 pub(super) fn path(value: &Value) -> Result<PathBuf, Wrong> {
     let text = units::text(value)?;
     if text.contains('\0') {
-        return Err(Wrong::new(
-            "there is a zero byte in the path",
-            "write the path of a file",
-        ));
+        return Err(Wrong::new("there is a zero byte in the path", "write the path of a file"));
     }
     Ok(text.into())
 }
@@ -277,13 +245,7 @@ mod tests {
 
     #[test]
     fn addresses_read_and_print_the_same() {
-        for text in [
-            "127.0.0.1:6379",
-            "redis.example.org:1",
-            "my_redis:6379",
-            "[::1]:6379",
-            "unix:/run/larder.sock",
-        ] {
+        for text in ["127.0.0.1:6379", "redis.example.org:1", "my_redis:6379", "[::1]:6379", "unix:/run/larder.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }
@@ -314,23 +276,12 @@ mod tests {
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
-        assert!(
-            format!("unix:/{}", "x".repeat(107))
-                .parse::<Address>()
-                .is_err()
-        );
+        assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
     }
 
     #[test]
     fn only_this_machine_is_local() {
-        for text in [
-            "127.0.0.1:1",
-            "127.9.9.9:1",
-            "[::1]:1",
-            "localhost:1",
-            "unix:/x",
-            "[::ffff:127.0.0.1]:1",
-        ] {
+        for text in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/x", "[::ffff:127.0.0.1]:1"] {
             assert!(text.parse::<Address>().unwrap().is_local(), "{text}");
         }
         for text in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.evil:1"] {

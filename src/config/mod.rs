@@ -82,17 +82,14 @@ pub fn parse(text: &str, place: &str) -> Result<Config, Errors> {
 /// What is right in form and not served by this version: kinds other than redis and memory, several upstreams, reads from
 /// replicas. Empty when everything is served.
 pub fn unsupported(config: &Config) -> Errors {
-    let errors = unserved::findings(config)
-        .0
-        .into_iter()
-        .map(|finding| ConfigError {
-            place: "configuration".to_owned(),
-            line: None,
-            column: None,
-            path: finding.path.to_string(),
-            problem: finding.wrong.problem,
-            remedy: finding.wrong.remedy,
-        });
+    let errors = unserved::findings(config).0.into_iter().map(|finding| ConfigError {
+        place: "configuration".to_owned(),
+        line: None,
+        column: None,
+        path: finding.path.to_string(),
+        problem: finding.wrong.problem,
+        remedy: finding.wrong.remedy,
+    });
     Errors::new(errors.collect(), 0)
 }
 
@@ -113,10 +110,7 @@ impl Config {
     /// The defaults around one upstream.
     fn with(name: &str, upstream: Upstream) -> Config {
         Config {
-            listeners: vec![Listener::plain(Address::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: 6380,
-            })],
+            listeners: vec![Listener::plain(Address::Tcp { host: "127.0.0.1".to_owned(), port: 6380 })],
             upstreams: BTreeMap::from([(name.to_owned(), upstream)]),
             routes: vec![Route::everything_to(name)],
             near_cache: NearCache::default(),

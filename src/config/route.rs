@@ -68,13 +68,10 @@ pub enum ReadFrom {
     ReplicaPreferred,
 }
 
-pub(super) const STALES: [(&str, Stale); 2] =
-    [("allowed", Stale::Allowed), ("never", Stale::Never)];
+pub(super) const STALES: [(&str, Stale); 2] = [("allowed", Stale::Allowed), ("never", Stale::Never)];
 pub(super) const ON_MISSES: [(&str, OnMiss); 2] = [("error", OnMiss::Error), ("nil", OnMiss::Nil)];
-pub(super) const READ_FROMS: [(&str, ReadFrom); 2] = [
-    ("primary", ReadFrom::Primary),
-    ("replica-preferred", ReadFrom::ReplicaPreferred),
-];
+pub(super) const READ_FROMS: [(&str, ReadFrom); 2] =
+    [("primary", ReadFrom::Primary), ("replica-preferred", ReadFrom::ReplicaPreferred)];
 
 /// Longest pattern in bytes; keys are short texts, and patterns are matched on every request.
 const MOST_PATTERN_BYTES: usize = 512;
@@ -105,38 +102,26 @@ impl Route {
             section.report("keys", Wrong::new("the list is empty", KEYS));
         }
         // A faulty pattern keeps its place, so that later faults name the right index.
-        let keys = keys
-            .into_iter()
-            .map(|item| match pattern(&item.node.value) {
-                Ok(pattern) => pattern,
-                Err(wrong) => {
-                    faults.report(item.path, item.mark, wrong);
-                    String::new()
-                }
-            });
+        let keys = keys.into_iter().map(|item| match pattern(&item.node.value) {
+            Ok(pattern) => pattern,
+            Err(wrong) => {
+                faults.report(item.path, item.mark, wrong);
+                String::new()
+            }
+        });
         let keys = keys.collect();
         let upstream = match only {
             Some(_) => section.optional("upstream", units::text),
-            None => section.required(
-                "upstream",
-                "add the name of one of the upstreams",
-                units::text,
-            ),
+            None => section.required("upstream", "add the name of one of the upstreams", units::text),
         };
         let route = Route {
             keys,
             upstream: upstream.unwrap_or(default.upstream),
             cache: RouteCache::read(section.section("cache")),
             ladder: section.value("ladder", default.ladder, units::text),
-            stale: section.value("stale", default.stale, |value| {
-                units::choice(value, &STALES)
-            }),
-            on_miss: section.value("on_miss", default.on_miss, |value| {
-                units::choice(value, &ON_MISSES)
-            }),
-            read_from: section.value("read_from", default.read_from, |value| {
-                units::choice(value, &READ_FROMS)
-            }),
+            stale: section.value("stale", default.stale, |value| units::choice(value, &STALES)),
+            on_miss: section.value("on_miss", default.on_miss, |value| units::choice(value, &ON_MISSES)),
+            read_from: section.value("read_from", default.read_from, |value| units::choice(value, &READ_FROMS)),
         };
         section.finish();
         route
@@ -151,17 +136,9 @@ impl Route {
 /// One key pattern.
 fn pattern(value: &Value) -> Result<String, Wrong> {
     let text = units::text(value)?;
-    let wrong = |problem: &str, remedy: &str| {
-        Err(Wrong::new(
-            format!("\"{}\" {problem}", shown(&text)),
-            remedy,
-        ))
-    };
+    let wrong = |problem: &str, remedy: &str| Err(Wrong::new(format!("\"{}\" {problem}", shown(&text)), remedy));
     if text.len() > MOST_PATTERN_BYTES {
-        return wrong(
-            "is longer than 512 bytes",
-            "write a shorter pattern such as \"session:*\"",
-        );
+        return wrong("is longer than 512 bytes", "write a shorter pattern such as \"session:*\"");
     }
     let mut escaped = false;
     for c in text.chars() {
@@ -178,10 +155,7 @@ fn pattern(value: &Value) -> Result<String, Wrong> {
         }
     }
     match escaped {
-        true => wrong(
-            "ends with a lone backslash",
-            "write \\\\ for the backslash itself",
-        ),
+        true => wrong("ends with a lone backslash", "write \\\\ for the backslash itself"),
         false => Ok(text),
     }
 }
@@ -226,8 +200,5 @@ fn command(value: &Value) -> Result<String, Wrong> {
     if text.len() <= 64 && text.bytes().all(allowed) {
         return Ok(text.to_ascii_uppercase());
     }
-    Err(Wrong::new(
-        format!("\"{}\" is not a command name", shown(&text)),
-        "write a name such as GET",
-    ))
+    Err(Wrong::new(format!("\"{}\" is not a command name", shown(&text)), "write a name such as GET"))
 }

@@ -34,11 +34,7 @@ impl<'a> Section<'a> {
             Value::Map(entries) => entries,
             Value::Null => &[],
             other => {
-                let wrong = units::misplaced(
-                    other,
-                    "a map of keys",
-                    "write its keys below it, one on a line",
-                );
+                let wrong = units::misplaced(other, "a map of keys", "write its keys below it, one on a line");
                 faults.report(path.clone(), mark.or(node.mark), wrong);
                 &[]
             }
@@ -46,21 +42,11 @@ impl<'a> Section<'a> {
         let mut seen = HashMap::new();
         for entry in entries {
             if let Some(line) = seen.insert(entry.key.as_str(), entry.mark.line) {
-                let wrong = Wrong::new(
-                    format!("this key is already there in line {line}"),
-                    "keep one of the two",
-                );
+                let wrong = Wrong::new(format!("this key is already there in line {line}"), "keep one of the two");
                 faults.report(path.key(&entry.key), Some(entry.mark), wrong);
             }
         }
-        Section {
-            path,
-            mark: mark.or(node.mark),
-            entries,
-            faults,
-            known: Vec::new(),
-            missing: Vec::new(),
-        }
+        Section { path, mark: mark.or(node.mark), entries, faults, known: Vec::new(), missing: Vec::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -86,19 +72,12 @@ impl<'a> Section<'a> {
         self.known.push(key);
         let found = self.find(key);
         #[cfg(test)]
-        self.faults
-            .asked
-            .borrow_mut()
-            .push((self.path.key(key), found.is_some()));
+        self.faults.asked.borrow_mut().push((self.path.key(key), found.is_some()));
         found
     }
 
     /// A value that may be left out.
-    pub fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, Wrong>,
-    ) -> Option<T> {
+    pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<T> {
         let entry = self.ask(key)?;
         match read(&entry.node.value) {
             Ok(value) => Some(value),
@@ -110,12 +89,7 @@ impl<'a> Section<'a> {
     }
 
     /// A value with a default.
-    pub fn value<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl FnOnce(&Value) -> Result<T, Wrong>,
-    ) -> T {
+    pub fn value<T>(&mut self, key: &'static str, default: T, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
@@ -152,12 +126,7 @@ impl<'a> Section<'a> {
     pub fn optional_section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let entry = self.ask(key)?;
         let path = self.path.key(key);
-        Some(Section::open(
-            &entry.node,
-            path,
-            Some(entry.mark()),
-            self.faults,
-        ))
+        Some(Section::open(&entry.node, path, Some(entry.mark()), self.faults))
     }
 
     /// The members of a map of names that must be there.
@@ -205,23 +174,19 @@ impl<'a> Section<'a> {
         read: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> Option<Vec<T>> {
         let items = self.list(key, remedy)?;
-        let values = items
-            .into_iter()
-            .filter_map(|item| match read(&item.node.value) {
-                Ok(value) => Some(value),
-                Err(wrong) => {
-                    self.faults.report(item.path, item.mark, wrong);
-                    None
-                }
-            });
+        let values = items.into_iter().filter_map(|item| match read(&item.node.value) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.faults.report(item.path, item.mark, wrong);
+                None
+            }
+        });
         Some(values.collect())
     }
 
     /// The members of a map whose keys are names chosen by the user.
     pub fn names(&mut self, key: &'static str) -> Option<Vec<Item<'a>>> {
-        let entry = self
-            .ask(key)
-            .filter(|entry| !matches!(entry.node.value, Value::Null))?;
+        let entry = self.ask(key).filter(|entry| !matches!(entry.node.value, Value::Null))?;
         let path = self.path.key(key);
         let members = Section::open(&entry.node, path.clone(), Some(entry.mark()), self.faults);
         let mut items = Vec::new();
@@ -234,12 +199,7 @@ impl<'a> Section<'a> {
                 );
                 self.faults.report(member.clone(), Some(entry.mark), wrong);
             }
-            items.push(Item {
-                name: &entry.key,
-                path: member,
-                mark: Some(entry.mark()),
-                node: &entry.node,
-            });
+            items.push(Item { name: &entry.key, path: member, mark: Some(entry.mark()), node: &entry.node });
         }
         Some(items)
     }
@@ -253,21 +213,15 @@ impl<'a> Section<'a> {
             let mut known = self.known.clone();
             known.sort_unstable();
             let remedy = match nearest(&entry.key, known.iter().copied()) {
-                _ if entry.key == "<<" => {
-                    "write the keys out; merging maps is not supported".to_owned()
-                }
+                _ if entry.key == "<<" => "write the keys out; merging maps is not supported".to_owned(),
                 Some(near) => {
                     self.faults.taint(self.path.key(near));
-                    format!(
-                        "did you mean {near}? The keys here are {}",
-                        known.join(", ")
-                    )
+                    format!("did you mean {near}? The keys here are {}", known.join(", "))
                 }
                 None => format!("the keys here are {}", known.join(", ")),
             };
             let wrong = Wrong::new("there is no such key", remedy);
-            self.faults
-                .report(self.path.key(&entry.key), Some(entry.mark), wrong);
+            self.faults.report(self.path.key(&entry.key), Some(entry.mark), wrong);
         }
         for (key, remedy) in &self.missing {
             if !self.faults.touches(&self.path.key(key)) {

@@ -7,8 +7,8 @@ use super::fault::{Fault, Faults, Path, Step, Wrong};
 use super::section::Section;
 use super::tree::{self, Node};
 use super::{
-    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, NearCache, Route,
-    Upstream, Workers, limits, units, unserved, url,
+    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, NearCache, Route, Upstream, Workers,
+    limits, units, unserved, url,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -34,25 +34,14 @@ const SMALLEST: &str = "the smallest file is:\n      listeners:\n        - addre
 impl Draft {
     /// The embedded default.
     pub fn embedded() -> Draft {
-        Draft::of(
-            Config::embedded(),
-            Faults::default(),
-            None,
-            "the embedded default",
-        )
+        Draft::of(Config::embedded(), Faults::default(), None, "the embedded default")
     }
 
     /// What a URL describes.
     pub fn for_upstream(url: &str) -> Result<Draft, Errors> {
         const FLAG: &str = "--upstream";
-        let (name, upstream) = url::upstream(url)
-            .map_err(|wrong| Errors::single(FLAG, wrong.problem, wrong.remedy))?;
-        Ok(Draft::of(
-            Config::with(name, upstream),
-            Faults::default(),
-            None,
-            FLAG,
-        ))
+        let (name, upstream) = url::upstream(url).map_err(|wrong| Errors::single(FLAG, wrong.problem, wrong.remedy))?;
+        Ok(Draft::of(Config::with(name, upstream), Faults::default(), None, FLAG))
     }
 
     /// What a text describes; an error where it is no YAML at all.
@@ -65,10 +54,7 @@ impl Draft {
             return Err(stop(Fault {
                 path: Path::default(),
                 mark: tree.mark,
-                wrong: Wrong::new(
-                    "the file is not a map of keys such as listeners and upstreams",
-                    SMALLEST,
-                ),
+                wrong: Wrong::new("the file is not a map of keys such as listeners and upstreams", SMALLEST),
             }));
         }
         let faults = Faults::default();
@@ -80,8 +66,7 @@ impl Draft {
     pub fn read_file(path: &std::path::Path) -> Result<Draft, Errors> {
         let place = super::upstream::shown_path(path);
         let stop = |problem: String, remedy: &str| Errors::single(&place, problem, remedy);
-        const REMEDY: &str =
-            "give the path of a configuration file; config.example.yaml is one to start from";
+        const REMEDY: &str = "give the path of a configuration file; config.example.yaml is one to start from";
         let unreadable = |error: std::io::Error| {
             let reason = super::upstream::reason(&error);
             stop(format!("the file cannot be read: {reason}"), REMEDY)
@@ -101,10 +86,7 @@ impl Draft {
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let good = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..good]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
+            let line = 1 + error.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();
             stop(
                 format!("the file is not UTF-8 text: byte {good}, in line {line}, is none"),
                 "save it as UTF-8; write other bytes of a pattern as ?",
@@ -129,37 +111,26 @@ impl Draft {
     #[cfg(test)]
     pub fn asked(&self) -> Vec<(String, bool)> {
         let asked = self.faults.asked.borrow();
-        asked
-            .iter()
-            .map(|(path, there)| (path.to_string(), *there))
-            .collect()
+        asked.iter().map(|(path, there)| (path.to_string(), *there)).collect()
     }
 }
 
 /// Reads the top of the file.
 fn config(tree: &Node, faults: &Faults) -> Config {
     const LISTENERS: &str = "add a list such as listeners: [{address: 127.0.0.1:6380}]";
-    const UPSTREAMS: &str =
-        "add a map such as upstreams: {main: {kind: redis, endpoints: [127.0.0.1:6379]}}";
+    const UPSTREAMS: &str = "add a map such as upstreams: {main: {kind: redis, endpoints: [127.0.0.1:6379]}}";
     let mut section = Section::open(tree, Path::default(), None, faults);
 
     let items = section.required_list("listeners", LISTENERS);
-    let listeners: Vec<_> = items
-        .into_iter()
-        .map(|item| Listener::read(item, faults))
-        .collect();
-    if listeners.is_empty() && section.has("listeners") && !faults.touches(&Path::of(["listeners"]))
-    {
+    let listeners: Vec<_> = items.into_iter().map(|item| Listener::read(item, faults)).collect();
+    if listeners.is_empty() && section.has("listeners") && !faults.touches(&Path::of(["listeners"])) {
         section.report("listeners", Wrong::new("there is no listener", LISTENERS));
     }
 
     let items = section.required_names("upstreams", UPSTREAMS);
-    let upstreams: BTreeMap<_, _> = items
-        .into_iter()
-        .map(|item| (item.name.to_owned(), Upstream::read(item, faults)))
-        .collect();
-    if upstreams.is_empty() && section.has("upstreams") && !faults.touches(&Path::of(["upstreams"]))
-    {
+    let upstreams: BTreeMap<_, _> =
+        items.into_iter().map(|item| (item.name.to_owned(), Upstream::read(item, faults))).collect();
+    if upstreams.is_empty() && section.has("upstreams") && !faults.touches(&Path::of(["upstreams"])) {
         section.report("upstreams", Wrong::new("there is no upstream", UPSTREAMS));
     }
 
@@ -167,16 +138,10 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         1 => upstreams.keys().next().map(String::as_str),
         _ => None,
     };
-    let items = section.list(
-        "routes",
-        "write a list such as - {keys: [\"session:*\"], upstream: main}",
-    );
+    let items = section.list("routes", "write a list such as - {keys: [\"session:*\"], upstream: main}");
     let routes = items.unwrap_or_default().into_iter();
     let mut routes: Vec<_> = routes.map(|item| Route::read(item, only, faults)).collect();
-    let everything = routes
-        .iter()
-        .flat_map(|route| &route.keys)
-        .any(|pattern| pattern == "*");
+    let everything = routes.iter().flat_map(|route| &route.keys).any(|pattern| pattern == "*");
     if let Some(only) = only.filter(|_| !everything) {
         routes.push(Route::everything_to(only));
     }
@@ -261,11 +226,7 @@ impl Draft {
                 Some(Step::Key(key)) => self.replaced.get(key.as_str()),
                 _ => None,
             };
-            let mut fault = Fault {
-                path: finding.path,
-                mark: None,
-                wrong: finding.wrong,
-            };
+            let mut fault = Fault { path: finding.path, mark: None, wrong: finding.wrong };
             // What a flag brought has neither a line nor a key path, and nothing in the file can have spoilt it.
             if let Some(flag) = flag {
                 fault.path = Path::default();
@@ -280,11 +241,7 @@ impl Draft {
         }
         let (faults, more) = self.faults.into_parts();
         errors.extend(faults.into_iter().map(|fault| placed(fault, &self.place)));
-        if errors.is_empty() {
-            Ok(self.config)
-        } else {
-            Err(Errors::new(errors, more))
-        }
+        if errors.is_empty() { Ok(self.config) } else { Err(Errors::new(errors, more)) }
     }
 }
 

@@ -24,16 +24,7 @@ fn faults(text: &str) -> Vec<String> {
     let number = |n: Option<usize>| n.map_or("-".to_owned(), |n| n.to_string());
     errors
         .iter()
-        .map(|e| {
-            format!(
-                "{}:{} {}: {} | {}",
-                number(e.line),
-                number(e.column),
-                e.path,
-                e.problem,
-                e.remedy
-            )
-        })
+        .map(|e| format!("{}:{} {}: {} | {}", number(e.line), number(e.column), e.path, e.problem, e.remedy))
         .collect()
 }
 
@@ -45,10 +36,7 @@ fn faults_with(lines: &str) -> Vec<String> {
 #[test]
 fn the_smallest_file_is_the_defaults() {
     let config = good(SMALLEST);
-    assert_eq!(
-        config,
-        Config::for_upstream("redis://127.0.0.1:6379").unwrap()
-    );
+    assert_eq!(config, Config::for_upstream("redis://127.0.0.1:6379").unwrap());
     assert_eq!(config.routes, [Route::everything_to("main")]);
     assert_eq!(config.ladders["default"].len(), 4);
     assert!(!config.admin.configured);
@@ -103,36 +91,19 @@ workers: 3
 allow_insecure: true
 ",
     );
-    assert_eq!(
-        config.listeners[1].address,
-        Address::Unix("/run/l.sock".into())
-    );
+    assert_eq!(config.listeners[1].address, Address::Unix("/run/l.sock".into()));
     let main = &config.upstreams["main"];
     assert_eq!(main.password.as_ref().unwrap().expose(), "p:ss");
     assert_eq!(main.heartbeat.timeout, Duration::from_secs(3));
     assert_eq!(main.breaker.reset_timeout, Duration::from_secs(3600));
-    assert_eq!(
-        main.tls.as_ref().unwrap().server_name.as_deref(),
-        Some("redis.example")
-    );
+    assert_eq!(main.tls.as_ref().unwrap().server_name.as_deref(), Some("redis.example"));
     assert_eq!((main.coherence, main.database), (Coherence::Ttl, 3));
     let route = &config.routes[0];
-    assert_eq!(
-        route.cache.commands,
-        Some(vec!["GET".into(), "MGET".into()])
-    );
+    assert_eq!(route.cache.commands, Some(vec!["GET".into(), "MGET".into()]));
     assert_eq!(route.cache.negative_ttl, Some(Duration::ZERO));
     assert_eq!((route.stale, route.on_miss), (Stale::Never, OnMiss::Nil));
-    assert_eq!(
-        config.near_cache.max_entry,
-        64 << 10,
-        "the default shrinks with max_memory"
-    );
-    assert_eq!(
-        config.limits.max_request,
-        2 << 30,
-        "the default grows with max_bulk"
-    );
+    assert_eq!(config.near_cache.max_entry, 64 << 10, "the default shrinks with max_memory");
+    assert_eq!(config.limits.max_request, 2 << 30, "the default grows with max_bulk");
     let ladder = &config.ladders["mine"];
     assert_eq!(ladder[0].max_stale, Some(Duration::from_secs(600)));
     assert_eq!(ladder[1].timeout, Some(Duration::from_secs(1)));
@@ -144,9 +115,7 @@ allow_insecure: true
 
 #[test]
 fn keys_that_no_route_names_go_to_the_only_upstream() {
-    let config = good(&format!(
-        "{SMALLEST}routes: [{{keys: ['a:*'], stale: never}}]"
-    ));
+    let config = good(&format!("{SMALLEST}routes: [{{keys: ['a:*'], stale: never}}]"));
     assert_eq!(config.routes.len(), 2);
     assert_eq!(config.routes[0].upstream, "main");
     assert_eq!(config.routes[1], Route::everything_to("main"));
@@ -154,9 +123,7 @@ fn keys_that_no_route_names_go_to_the_only_upstream() {
 
 #[test]
 fn sections_with_nothing_below_them_count_as_left_out() {
-    let config = good(&format!(
-        "{SMALLEST}routes:\nladders:\nnear_cache:\nlimits:\nadmin:\n"
-    ));
+    let config = good(&format!("{SMALLEST}routes:\nladders:\nnear_cache:\nlimits:\nadmin:\n"));
     assert_eq!(config, good(SMALLEST));
 }
 
@@ -164,10 +131,7 @@ fn sections_with_nothing_below_them_count_as_left_out() {
 fn anchors_and_a_byte_order_mark_are_read() {
     let text = "\u{feff}listeners: [{address: 127.0.0.1:1}]\nupstreams: {main: {kind: redis, endpoints: &e [h:1], replicas: *e}}\n";
     let config = good(text);
-    assert_eq!(
-        config.upstreams["main"].replicas,
-        config.upstreams["main"].endpoints
-    );
+    assert_eq!(config.upstreams["main"].replicas, config.upstreams["main"].endpoints);
 }
 
 #[test]
@@ -189,12 +153,7 @@ workers: 2
 fn no_rendering_shows_a_password() {
     let mut config = Config::for_upstream("redis://app:hunter2@h").unwrap();
     let secret = config.upstreams["main"].password.clone().unwrap();
-    for text in [
-        config.to_string(),
-        format!("{config:?}"),
-        format!("{config:#?}"),
-        secret.to_string(),
-    ] {
+    for text in [config.to_string(), format!("{config:?}"), format!("{config:#?}"), secret.to_string()] {
         assert!(!text.contains("hunter2") && text.contains("***"), "{text}");
     }
     config.upstreams.clear();
@@ -224,15 +183,11 @@ routes:
 ";
     let config = good(text);
     let errors = unsupported(&config).to_string();
-    assert!(errors.contains(
-        "upstreams.a.kind: kind redis-cluster is not served by this version yet\n    use kind redis"
-    ));
+    assert!(
+        errors.contains("upstreams.a.kind: kind redis-cluster is not served by this version yet\n    use kind redis")
+    );
     assert_eq!(unsupported(&config).len(), 3, "{errors}");
-    let errors = Draft::read(text, "t.yaml")
-        .unwrap()
-        .served()
-        .finish()
-        .unwrap_err();
+    let errors = Draft::read(text, "t.yaml").unwrap().served().finish().unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.line.unwrap()).collect();
     assert_eq!(lines, [4, 5, 8], "{errors}");
 }

@@ -54,21 +54,13 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, Fault> {
     guard(text)?;
     // Some editors put a byte order mark first, which the parser would count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let loading = Loading {
-        nodes: Cell::new(0),
-        ended_by: RefCell::new(None),
-    };
+    let loading = Loading { nodes: Cell::new(0), ended_by: RefCell::new(None) };
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let Some(first) = documents.next() else {
         return Ok(None);
     };
-    let seed = NodeSeed {
-        loading: &loading,
-        depth: 0,
-    };
-    let node = seed
-        .deserialize(first)
-        .map_err(|error| fatal(&error, &loading, text))?;
+    let seed = NodeSeed { loading: &loading, depth: 0 };
+    let node = seed.deserialize(first).map_err(|error| fatal(&error, &loading, text))?;
     if let Some(second) = documents.next() {
         // A syntax error behind the first document also shows up as a second one.
         if let Err(error) = serde::de::IgnoredAny::deserialize(second) {
@@ -106,43 +98,22 @@ pub(super) fn too_large() -> Wrong {
 }
 
 fn whole(wrong: Wrong) -> Fault {
-    Fault {
-        path: Path::default(),
-        mark: None,
-        wrong,
-    }
+    Fault { path: Path::default(), mark: None, wrong }
 }
 
 /// The one fault of a text that could not be read to its end.
 fn fatal(error: &serde_yaml::Error, loading: &Loading, text: &str) -> Fault {
-    let mark = error.location().map(|location| Mark {
-        line: location.line(),
-        column: location.column(),
-    });
-    let wrong = loading
-        .ended_by
-        .take()
-        .unwrap_or_else(|| syntax(&error.to_string(), mark, text));
-    Fault {
-        path: Path::default(),
-        mark,
-        wrong,
-    }
+    let mark = error.location().map(|location| Mark { line: location.line(), column: location.column() });
+    let wrong = loading.ended_by.take().unwrap_or_else(|| syntax(&error.to_string(), mark, text));
+    Fault { path: Path::default(), mark, wrong }
 }
 
 /// The parser's own complaint in words that say what to do.
 fn syntax(message: &str, mark: Option<Mark>, text: &str) -> Wrong {
-    let line = mark
-        .and_then(|mark| text.lines().nth(mark.line.saturating_sub(1)))
-        .unwrap_or_default();
+    let line = mark.and_then(|mark| text.lines().nth(mark.line.saturating_sub(1))).unwrap_or_default();
     let indent = line.trim_start_matches(' ');
-    if indent.starts_with('\t')
-        || message.contains("character that cannot start any token") && line.contains('\t')
-    {
-        return Wrong::new(
-            "a tab stands where YAML wants spaces",
-            "indent with spaces; two for each level are usual",
-        );
+    if indent.starts_with('\t') || message.contains("character that cannot start any token") && line.contains('\t') {
+        return Wrong::new("a tab stands where YAML wants spaces", "indent with spaces; two for each level are usual");
     }
     if message.contains("unknown anchor") || message.contains("scanning an alias") {
         return Wrong::new(
@@ -150,12 +121,8 @@ fn syntax(message: &str, mark: Option<Mark>, text: &str) -> Wrong {
             "put a value that begins with * in quotes: \"*\"",
         );
     }
-    if message.contains("control characters are not allowed") || message.contains("invalid leading")
-    {
-        return Wrong::new(
-            "there is a character that YAML does not allow",
-            "save the file as plain UTF-8 text",
-        );
+    if message.contains("control characters are not allowed") || message.contains("invalid leading") {
+        return Wrong::new("there is a character that YAML does not allow", "save the file as plain UTF-8 text");
     }
     if message.contains("repetition limit") {
         return too_many();
@@ -178,9 +145,7 @@ fn syntax(message: &str, mark: Option<Mark>, text: &str) -> Wrong {
 
 fn too_many() -> Wrong {
     Wrong::new(
-        format!(
-            "there are more than {MOST_NODES} values, those behind aliases (*) counted each time"
-        ),
+        format!("there are more than {MOST_NODES} values, those behind aliases (*) counted each time"),
         "write fewer routes with patterns that cover more keys, and no nested aliases",
     )
 }
@@ -196,13 +161,10 @@ impl Node {
             let next = match (step, &node.value) {
                 (Step::Key(key), Value::Map(entries)) => {
                     // The last of two equal keys is the one that was read.
-                    entries
-                        .iter()
-                        .rfind(|entry| entry.key == *key)
-                        .map(|entry| {
-                            best = Some(entry.mark());
-                            &entry.node
-                        })
+                    entries.iter().rfind(|entry| entry.key == *key).map(|entry| {
+                        best = Some(entry.mark());
+                        &entry.node
+                    })
                 }
                 (Step::Index(index), Value::List(items)) => items.get(*index).inspect(|item| {
                     best = item.mark.or(best);

@@ -30,10 +30,7 @@ pub(super) fn duration(value: &Value) -> Result<Duration, Wrong> {
         "m" => 60 * 1000,
         "h" => 3600 * 1000,
         "" if !number.is_empty() => {
-            return Err(Wrong::new(
-                format!("\"{}\" has no unit", shown(text)),
-                DURATION,
-            ));
+            return Err(Wrong::new(format!("\"{}\" has no unit", shown(text)), DURATION));
         }
         _ => return Err(not(text, "a duration", DURATION)),
     };
@@ -49,10 +46,7 @@ pub(super) fn duration(value: &Value) -> Result<Duration, Wrong> {
 }
 
 fn too_long(text: &str) -> Wrong {
-    Wrong::new(
-        format!("\"{}\" is longer than a year", shown(text)),
-        "write at most 8760h",
-    )
+    Wrong::new(format!("\"{}\" is longer than a year", shown(text)), "write at most 8760h")
 }
 
 /// `64kb`, `1mb`, `1gb` in steps of 1024 as in redis.conf, or a plain number of bytes.
@@ -60,8 +54,7 @@ pub(super) fn size(value: &Value) -> Result<u64, Wrong> {
     let text = match value {
         Value::Text(text) => text.trim(),
         Value::Integer(number) => {
-            return u64::try_from(*number)
-                .map_err(|_| Wrong::new(format!("{number} is not a size"), SIZE));
+            return u64::try_from(*number).map_err(|_| Wrong::new(format!("{number} is not a size"), SIZE));
         }
         other => return Err(misplaced(other, "a size", SIZE)),
     };
@@ -84,9 +77,7 @@ pub(super) fn size(value: &Value) -> Result<u64, Wrong> {
     let Ok(number) = number.parse::<u64>() else {
         return Err(not(text, "a size", SIZE));
     };
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| Wrong::new(format!("\"{}\" is too large", shown(text)), SIZE))
+    number.checked_mul(1 << shift).ok_or_else(|| Wrong::new(format!("\"{}\" is too large", shown(text)), SIZE))
 }
 
 /// `10%` as 0.1; between 0% and 100%.
@@ -105,10 +96,7 @@ pub(super) fn share(value: &Value) -> Result<f64, Wrong> {
         return Err(not(text, "a share", SHARE));
     };
     if number > 100.0 {
-        return Err(Wrong::new(
-            format!("\"{}\" is more than 100%", shown(text)),
-            "write a share between 0% and 100%",
-        ));
+        return Err(Wrong::new(format!("\"{}\" is more than 100%", shown(text)), "write a share between 0% and 100%"));
     }
     Ok(number / 100.0)
 }
@@ -118,11 +106,7 @@ pub(super) fn count<T: TryFrom<i128>>(value: &Value) -> Result<T, Wrong> {
     const COUNT: &str = "write a whole number such as 100";
     match value {
         Value::Integer(number) => T::try_from(*number).map_err(|_| {
-            let size = if *number < 0 {
-                "below zero"
-            } else {
-                "too large"
-            };
+            let size = if *number < 0 { "below zero" } else { "too large" };
             Wrong::new(format!("{number} is {size}"), COUNT)
         }),
         Value::Text(text) => Err(not(text, "a number", COUNT)),
@@ -134,19 +118,11 @@ pub(super) fn count<T: TryFrom<i128>>(value: &Value) -> Result<T, Wrong> {
 pub(super) fn text(value: &Value) -> Result<String, Wrong> {
     match value {
         Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-        Value::Text(_) => Err(Wrong::new(
-            "the text is empty",
-            "write a text, or leave the key out",
-        )),
-        Value::Bool(_) | Value::Integer(_) | Value::Float(_) => Err(Wrong::new(
-            "this is a number or a truth value to YAML, not a text",
-            "put it in quotes",
-        )),
-        other => Err(misplaced(
-            other,
-            "a text",
-            "write one word or a text in quotes",
-        )),
+        Value::Text(_) => Err(Wrong::new("the text is empty", "write a text, or leave the key out")),
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) => {
+            Err(Wrong::new("this is a number or a truth value to YAML, not a text", "put it in quotes"))
+        }
+        other => Err(misplaced(other, "a text", "write one word or a text in quotes")),
     }
 }
 
@@ -162,17 +138,9 @@ pub(super) fn flag(value: &Value) -> Result<bool, Wrong> {
 
 /// One word out of a fixed set.
 pub(super) fn choice<T: Copy>(value: &Value, names: &[(&'static str, T)]) -> Result<T, Wrong> {
-    let list = names
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let Value::Text(text) = value else {
-        return Err(misplaced(
-            value,
-            "one of a few words",
-            &format!("write one of {list}"),
-        ));
+        return Err(misplaced(value, "one of a few words", &format!("write one of {list}")));
     };
     if let Some((_, choice)) = names.iter().find(|(name, _)| name == text) {
         return Ok(*choice);
@@ -181,20 +149,14 @@ pub(super) fn choice<T: Copy>(value: &Value, names: &[(&'static str, T)]) -> Res
         Some(near) => format!("did you mean {near}? The words are {list}"),
         None => format!("write one of {list}"),
     };
-    Err(Wrong::new(
-        format!("\"{}\" is not known here", shown(text)),
-        remedy,
-    ))
+    Err(Wrong::new(format!("\"{}\" is not known here", shown(text)), remedy))
 }
 
 /// The fault of a value that has the wrong shape altogether.
 pub(super) fn misplaced(value: &Value, wanted: &str, remedy: &str) -> Wrong {
     let found = match value {
         Value::Null => {
-            return Wrong::new(
-                "the value is missing",
-                format!("{remedy}, or leave the key out"),
-            );
+            return Wrong::new("the value is missing", format!("{remedy}, or leave the key out"));
         }
         Value::Bool(flag) => flag.to_string(),
         Value::Integer(number) => format!("the number {number}"),
@@ -256,55 +218,22 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, milliseconds) in [
-            ("250ms", 250),
-            ("5s", 5000),
-            ("5m", 300_000),
-            ("1h", 3_600_000),
-            ("0s", 0),
-        ] {
+        for (text, milliseconds) in [("250ms", 250), ("5s", 5000), ("5m", 300_000), ("1h", 3_600_000), ("0s", 0)] {
             let duration = duration(&text_value(text)).unwrap();
             assert_eq!(duration, Duration::from_millis(milliseconds), "{text}");
             assert_eq!(show_duration(duration), text);
         }
-        for text in [
-            "5",
-            "",
-            "s",
-            "-5s",
-            "1.5s",
-            "5d",
-            "1m30s",
-            "99999999999999999999s",
-            "8761h",
-            "5 s s",
-        ] {
+        for text in ["5", "", "s", "-5s", "1.5s", "5d", "1m30s", "99999999999999999999s", "8761h", "5 s s"] {
             assert!(duration(&text_value(text)).is_err(), "{text}");
         }
-        assert_eq!(
-            duration(&Value::Integer(5)).unwrap_err().problem,
-            "5 has no unit"
-        );
-        assert_eq!(
-            duration(&text_value("5")).unwrap_err().problem,
-            "\"5\" has no unit"
-        );
-        assert!(
-            duration(&Value::Integer(0))
-                .unwrap_err()
-                .remedy
-                .contains("0s")
-        );
+        assert_eq!(duration(&Value::Integer(5)).unwrap_err().problem, "5 has no unit");
+        assert_eq!(duration(&text_value("5")).unwrap_err().problem, "\"5\" has no unit");
+        assert!(duration(&Value::Integer(0)).unwrap_err().remedy.contains("0s"));
     }
 
     #[test]
     fn sizes_count_in_steps_of_1024() {
-        for (text, bytes) in [
-            ("64kb", 65536),
-            ("1mb", 1 << 20),
-            ("1gb", 1 << 30),
-            ("100", 100),
-        ] {
+        for (text, bytes) in [("64kb", 65536), ("1mb", 1 << 20), ("1gb", 1 << 30), ("100", 100)] {
             assert_eq!(size(&text_value(text)).unwrap(), bytes, "{text}");
             assert_eq!(show_size(bytes), text);
         }
@@ -320,10 +249,7 @@ mod tests {
     #[test]
     fn shares_lie_between_nothing_and_all() {
         for (text, value) in [("10%", 0.1), ("0%", 0.0), ("100%", 1.0), ("2.5%", 0.025)] {
-            assert!(
-                (share(&text_value(text)).unwrap() - value).abs() < 1e-12,
-                "{text}"
-            );
+            assert!((share(&text_value(text)).unwrap() - value).abs() < 1e-12, "{text}");
             assert_eq!(show_share(value), text);
         }
         for text in ["10", "%", "-1%", "101%", "NaN%", "inf%", "1e1%"] {

@@ -13,10 +13,7 @@ pub(super) fn findings(config: &Config) -> Findings {
         if !matches!(upstream.kind, Kind::Redis | Kind::Memory) {
             findings.add(
                 Path::of(["upstreams", name, "kind"]),
-                format!(
-                    "kind {} is not served by this version yet",
-                    upstream.kind.name()
-                ),
+                format!("kind {} is not served by this version yet", upstream.kind.name()),
                 "use kind redis",
             );
         }

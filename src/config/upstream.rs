@@ -131,11 +131,8 @@ pub(super) const KINDS: [(&str, Kind); 6] = [
     ("memory", Kind::Memory),
 ];
 
-pub(super) const COHERENCES: [(&str, Coherence); 3] = [
-    ("auto", Coherence::Auto),
-    ("tracking", Coherence::Tracking),
-    ("ttl", Coherence::Ttl),
-];
+pub(super) const COHERENCES: [(&str, Coherence); 3] =
+    [("auto", Coherence::Auto), ("tracking", Coherence::Tracking), ("ttl", Coherence::Ttl)];
 
 /// Largest password file in bytes; passwords are lines.
 const MOST_PASSWORD_BYTES: u64 = 4096;
@@ -167,35 +164,19 @@ impl Upstream {
     pub(super) fn read(item: Item<'_>, faults: &Faults) -> Upstream {
         const ENDPOINTS: &str = "write a list such as [127.0.0.1:6379]";
         let mut section = Section::open(item.node, item.path, item.mark, faults);
-        let kind = section.required("kind", "add kind: redis", |value| {
-            units::choice(value, &KINDS)
-        });
+        let kind = section.required("kind", "add kind: redis", |value| units::choice(value, &KINDS));
         let default = Upstream::new(kind.unwrap_or(Kind::Redis), Vec::new());
         let upstream = Upstream {
-            endpoints: section
-                .values("endpoints", ENDPOINTS, endpoint)
-                .unwrap_or_default(),
-            replicas: section
-                .values("replicas", ENDPOINTS, endpoint)
-                .unwrap_or_default(),
+            endpoints: section.values("endpoints", ENDPOINTS, endpoint).unwrap_or_default(),
+            replicas: section.values("replicas", ENDPOINTS, endpoint).unwrap_or_default(),
             primary_name: section.optional("primary_name", units::text),
             username: section.optional("username", units::text),
             password: password(&mut section),
             database: section.value("database", default.database, units::count),
             tls: section.optional_section("tls").map(UpstreamTls::read),
-            connect_timeout: section.value(
-                "connect_timeout",
-                default.connect_timeout,
-                units::duration,
-            ),
-            command_timeout: section.value(
-                "command_timeout",
-                default.command_timeout,
-                units::duration,
-            ),
-            coherence: section.value("coherence", default.coherence, |value| {
-                units::choice(value, &COHERENCES)
-            }),
+            connect_timeout: section.value("connect_timeout", default.connect_timeout, units::duration),
+            command_timeout: section.value("command_timeout", default.command_timeout, units::duration),
+            coherence: section.value("coherence", default.coherence, |value| units::choice(value, &COHERENCES)),
             heartbeat: Heartbeat::read(section.section("heartbeat")),
             max_memory: section.value("max_memory", default.max_memory, units::size),
             breaker: Breaker::read(section.section("breaker")),
@@ -219,10 +200,7 @@ fn password(section: &mut Section<'_>) -> Option<Secret> {
     let password = section.optional("password", units::text).map(Secret::new);
     let from_file = section.optional("password_file", |value| read_password(&path(value)?));
     if section.has("password") && section.has("password_file") {
-        let wrong = Wrong::new(
-            "both password and password_file are given",
-            "keep one; the file is the safer place",
-        );
+        let wrong = Wrong::new("both password and password_file are given", "keep one; the file is the safer place");
         section.report("password_file", wrong);
     }
     password.or(from_file)
@@ -234,12 +212,10 @@ fn read_password(path: &FilePath) -> Result<Secret, Wrong> {
     let wrong = |problem: String| Wrong::new(format!("{} {problem}", shown_path(path)), REMEDY);
     let file = open_file(path)?;
     let mut content = String::new();
-    file.take(MOST_PASSWORD_BYTES + 1)
-        .read_to_string(&mut content)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => wrong("is not UTF-8 text".to_owned()),
-            _ => wrong(format!("cannot be read: {error}")),
-        })?;
+    file.take(MOST_PASSWORD_BYTES + 1).read_to_string(&mut content).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => wrong("is not UTF-8 text".to_owned()),
+        _ => wrong(format!("cannot be read: {error}")),
+    })?;
     if content.len() as u64 > MOST_PASSWORD_BYTES {
         return Err(wrong(format!("is longer than {MOST_PASSWORD_BYTES} bytes")));
     }
@@ -254,18 +230,11 @@ fn read_password(path: &FilePath) -> Result<Secret, Wrong> {
 /// Opens a regular file; anything else (a directory, a pipe that nobody writes to) is refused before it can block.
 pub(super) fn open_file(path: &FilePath) -> Result<File, Wrong> {
     let remedy = "write the path of a file that this user may read";
-    let cannot = |error: std::io::Error| {
-        Wrong::new(
-            format!("{} cannot be read: {}", shown_path(path), reason(&error)),
-            remedy,
-        )
-    };
+    let cannot =
+        |error: std::io::Error| Wrong::new(format!("{} cannot be read: {}", shown_path(path), reason(&error)), remedy);
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        return Err(Wrong::new(
-            format!("{} is not a regular file", shown_path(path)),
-            remedy,
-        ));
+        return Err(Wrong::new(format!("{} is not a regular file", shown_path(path)), remedy));
     }
     File::open(path).map_err(cannot)
 }
@@ -301,10 +270,7 @@ impl UpstreamTls {
 impl Default for Heartbeat {
     fn default() -> Heartbeat {
         // With half a second of silence a lost connection is noticed before a person could notice stale data.
-        Heartbeat {
-            interval: Duration::from_millis(250),
-            timeout: Duration::from_millis(500),
-        }
+        Heartbeat { interval: Duration::from_millis(250), timeout: Duration::from_millis(500) }
     }
 }
 
@@ -337,20 +303,12 @@ impl Breaker {
     fn read(mut section: Section<'_>) -> Breaker {
         let default = Breaker::default();
         let breaker = Breaker {
-            failure_threshold: section.value(
-                "failure_threshold",
-                default.failure_threshold,
-                units::count,
-            ),
+            failure_threshold: section.value("failure_threshold", default.failure_threshold, units::count),
             error_rate: section.value("error_rate", default.error_rate, units::share),
             window: section.value("window", default.window, units::duration),
             min_requests: section.value("min_requests", default.min_requests, units::count),
             reset_timeout: section.value("reset_timeout", default.reset_timeout, units::duration),
-            half_open_probes: section.value(
-                "half_open_probes",
-                default.half_open_probes,
-                units::count,
-            ),
+            half_open_probes: section.value("half_open_probes", default.half_open_probes, units::count),
         };
         section.finish();
         breaker
@@ -359,10 +317,7 @@ impl Breaker {
 
 impl Default for HealthCheck {
     fn default() -> HealthCheck {
-        HealthCheck {
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_millis(500),
-        }
+        HealthCheck { interval: Duration::from_secs(1), timeout: Duration::from_millis(500) }
     }
 }
 

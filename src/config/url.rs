@@ -16,17 +16,8 @@ use super::listener::{Address, connectable};
 use super::secret::Secret;
 use super::upstream::{Kind, Upstream, UpstreamTls};
 
-const EXAMPLE: &str =
-    "write a URL such as redis://127.0.0.1:6379, redis://user:pass@host:6379/0, or memory://";
-const SCHEMES: [&str; 7] = [
-    "redis",
-    "rediss",
-    "redis+unix",
-    "redis-cluster",
-    "redis-sentinel",
-    "memcached",
-    "memory",
-];
+const EXAMPLE: &str = "write a URL such as redis://127.0.0.1:6379, redis://user:pass@host:6379/0, or memory://";
+const SCHEMES: [&str; 7] = ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel", "memcached", "memory"];
 
 /// The upstream that a URL describes, and its name: `memory`, or `main` for all others.
 pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
@@ -40,10 +31,7 @@ pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
         ));
     }
     if rest.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Wrong::new(
-            "there is a space or a control character in the URL",
-            EXAMPLE,
-        ));
+        return Err(Wrong::new("there is a space or a control character in the URL", EXAMPLE));
     }
     // The last @, so that an address can never be taken for part of a password.
     let (user, rest) = match rest.rsplit_once('@') {
@@ -60,16 +48,10 @@ pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
         }
         "redis+unix" => {
             if !hosts.is_empty() {
-                return Err(Wrong::new(
-                    "a Unix socket has a path and no host",
-                    "write redis+unix:///path/of/socket",
-                ));
+                return Err(Wrong::new("a Unix socket has a path and no host", "write redis+unix:///path/of/socket"));
             }
             let path = decoded(path)?;
-            Upstream::new(
-                Kind::Redis,
-                vec![Address::from_text(&format!("unix:/{path}"))?],
-            )
+            Upstream::new(Kind::Redis, vec![Address::from_text(&format!("unix:/{path}"))?])
         }
         "redis-cluster" => {
             empty(path)?;
@@ -96,19 +78,13 @@ pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
             return Ok(("memory", Upstream::new(Kind::Memory, Vec::new())));
         }
         "memory" => {
-            return Err(Wrong::new(
-                "memory:// takes nothing after it",
-                "write memory://",
-            ));
+            return Err(Wrong::new("memory:// takes nothing after it", "write memory://"));
         }
         other => return Err(unknown_scheme(other)),
     };
     if let Some(user) = user {
         if upstream.kind == Kind::Memcached {
-            return Err(Wrong::new(
-                "memcached has no users",
-                "remove what stands before the @",
-            ));
+            return Err(Wrong::new("memcached has no users", "remove what stands before the @"));
         }
         log_in(user, &mut upstream)?;
     }
@@ -132,16 +108,10 @@ fn log_in(text: &str, upstream: &mut Upstream) -> Result<(), Wrong> {
         ));
     };
     if password.is_empty() {
-        return Err(Wrong::new(
-            "the password before the @ is empty",
-            "write user:password@, or remove it",
-        ));
+        return Err(Wrong::new("the password before the @ is empty", "write user:password@, or remove it"));
     }
     if text.contains('/') {
-        return Err(Wrong::new(
-            "there is a / before the @",
-            "write %2F for a / in a user or password",
-        ));
+        return Err(Wrong::new("there is a / before the @", "write %2F for a / in a user or password"));
     }
     upstream.username = Some(decoded(user)?).filter(|user| !user.is_empty());
     upstream.password = Some(Secret::new(decoded(password)?));
@@ -180,20 +150,13 @@ fn empty(path: &str) -> Result<(), Wrong> {
     if path.is_empty() {
         return Ok(());
     }
-    Err(Wrong::new(
-        "nothing may follow the addresses",
-        "remove the / and what follows it",
-    ))
+    Err(Wrong::new("nothing may follow the addresses", "remove the / and what follows it"))
 }
 
 /// Percent-decoding; the result must be UTF-8.
 fn decoded(text: &str) -> Result<String, Wrong> {
-    let wrong = || {
-        Wrong::new(
-            "a % is not followed by two hexadecimal digits of UTF-8 text",
-            "write %25 for a % itself",
-        )
-    };
+    let wrong =
+        || Wrong::new("a % is not followed by two hexadecimal digits of UTF-8 text", "write %25 for a % itself");
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -201,10 +164,7 @@ fn decoded(text: &str) -> Result<String, Wrong> {
             out.push(byte);
             continue;
         }
-        let digit = |byte: Option<u8>| {
-            byte.and_then(|b| char::from(b).to_digit(16))
-                .ok_or_else(wrong)
-        };
+        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).ok_or_else(wrong);
         let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
         // Two hexadecimal digits are at most 255.
         out.push((high * 16 + low) as u8);
@@ -235,11 +195,7 @@ mod tests {
             ("redis://:secret@[::1]", Kind::Redis, "[::1]:6379"),
             ("redis+unix:///run/r.sock", Kind::Redis, "unix:/run/r.sock"),
             ("redis-cluster://a:1,b", Kind::RedisCluster, "a:1 b:6379"),
-            (
-                "redis-sentinel://a,b:2/mymaster",
-                Kind::RedisSentinel,
-                "a:26379 b:2",
-            ),
+            ("redis-sentinel://a,b:2/mymaster", Kind::RedisSentinel, "a:26379 b:2"),
             ("memcached://a,b:2", Kind::Memcached, "a:11211 b:2"),
             ("memory://", Kind::Memory, ""),
         ] {
@@ -281,11 +237,6 @@ mod tests {
             let wrong = upstream(url).unwrap_err();
             assert!(!format!("{wrong:?}").contains("hunter2"), "{url}");
         }
-        assert!(
-            upstream("reds://h")
-                .unwrap_err()
-                .remedy
-                .contains("redis://")
-        );
+        assert!(upstream("reds://h").unwrap_err().remedy.contains("redis://"));
     }
 }

@@ -80,23 +80,14 @@ fn parse(call: &Call<'_>) -> Result<Vec<Operation>, Refusal> {
         let offset = width.offset(cmd.arg(i + 2)).ok_or(Refusal::BIT_OFFSET)?;
         let reads = matches!(make(0), Action::Get);
         let value = if reads { 0 } else { call.integer(i + 3)? };
-        operations.push(Operation {
-            action: make(value),
-            width,
-            offset,
-            overflow,
-        });
+        operations.push(Operation { action: make(value), width, offset, overflow });
         i += if reads { 3 } else { 4 };
     }
     Ok(operations)
 }
 
 fn run(call: &mut Call<'_>, operations: &[Operation]) -> Result<(), Refusal> {
-    let end = operations
-        .iter()
-        .filter(|one| one.writes())
-        .map(Operation::end)
-        .max();
+    let end = operations.iter().filter(|one| one.writes()).map(Operation::end).max();
     let key = call.arg(1);
     let out = &mut *call.out;
     encode::array(out, operations.len());
@@ -126,11 +117,7 @@ fn run(call: &mut Call<'_>, operations: &[Operation]) -> Result<(), Refusal> {
             continue;
         };
         one.width.write(bytes, one.offset, new);
-        let shown = if matches!(one.action, Action::Set(_)) {
-            old
-        } else {
-            new
-        };
+        let shown = if matches!(one.action, Action::Set(_)) { old } else { new };
         encode::integer(out, shown as i64);
     }
     Ok(())
@@ -173,8 +160,8 @@ impl Width {
     }
 
     fn read(self, bytes: &[u8], offset: usize) -> i128 {
-        let raw = (offset..offset + self.bits as usize)
-            .fold(0_i128, |sum, at| sum << 1 | i128::from(bit_at(bytes, at)));
+        let raw =
+            (offset..offset + self.bits as usize).fold(0_i128, |sum, at| sum << 1 | i128::from(bit_at(bytes, at)));
         self.wrap(raw)
     }
 
@@ -193,19 +180,12 @@ impl Width {
     /// The value's lowest bits as this type reads them.
     fn wrap(self, value: i128) -> i128 {
         let kept = value & ((1 << self.bits) - 1);
-        if self.signed && kept >> (self.bits - 1) & 1 == 1 {
-            kept - (1 << self.bits)
-        } else {
-            kept
-        }
+        if self.signed && kept >> (self.bits - 1) & 1 == 1 { kept - (1 << self.bits) } else { kept }
     }
 
     fn fit(self, value: i128, overflow: Overflow) -> Option<i128> {
         let (least, most) = if self.signed {
-            (
-                -(1_i128 << (self.bits - 1)),
-                (1_i128 << (self.bits - 1)) - 1,
-            )
+            (-(1_i128 << (self.bits - 1)), (1_i128 << (self.bits - 1)) - 1)
         } else {
             (0, (1_i128 << self.bits) - 1)
         };
@@ -227,14 +207,8 @@ mod tests {
         let mut shell = Shell::new();
         assert_eq!(shell.run("BITFIELD k SET u8 0 255 GET i8 0"), "*2 :0 :-1");
         assert_eq!(shell.run("BITFIELD k INCRBY u8 0 2"), "*1 :1");
-        assert_eq!(
-            shell.run("BITFIELD k OVERFLOW SAT INCRBY u8 #0 -9 INCRBY u8 0 300"),
-            "*2 :0 :255"
-        );
-        assert_eq!(
-            shell.run("BITFIELD k OVERFLOW FAIL INCRBY u8 0 1"),
-            "*1 $-1"
-        );
+        assert_eq!(shell.run("BITFIELD k OVERFLOW SAT INCRBY u8 #0 -9 INCRBY u8 0 300"), "*2 :0 :255");
+        assert_eq!(shell.run("BITFIELD k OVERFLOW FAIL INCRBY u8 0 1"), "*1 $-1");
         assert_eq!(shell.run("BITFIELD k"), "*0");
         assert_eq!(shell.run("BITFIELD k GET i64 100"), "*1 :0");
         assert_eq!(shell.run("STRLEN k"), ":1");
@@ -243,15 +217,8 @@ mod tests {
     #[test]
     fn only_reads_pass_as_read_only() {
         let mut shell = Shell::new();
-        assert_eq!(
-            shell.run("BITFIELD_RO k SET u8 0 1"),
-            "-ERR BITFIELD_RO only supports the GET subcommand"
-        );
+        assert_eq!(shell.run("BITFIELD_RO k SET u8 0 1"), "-ERR BITFIELD_RO only supports the GET subcommand");
         assert_eq!(shell.run("BITFIELD_RO k GET u63 0"), "*1 :0");
-        assert!(
-            shell
-                .run("BITFIELD k GET u64 0")
-                .starts_with("-ERR Invalid bitfield type.")
-        );
+        assert!(shell.run("BITFIELD k GET u64 0").starts_with("-ERR Invalid bitfield type."));
     }
 }

@@ -14,9 +14,7 @@ pub(super) fn setbit(call: &mut Call<'_>) -> Result<(), Refusal> {
         Some(1) => 1,
         _ => return Err(Refusal::BIT),
     };
-    let bytes = call
-        .store
-        .grow(call.db, call.arg(1), offset / 8 + 1, call.now)?;
+    let bytes = call.store.grow(call.db, call.arg(1), offset / 8 + 1, call.now)?;
     let old = bit_at(bytes, offset);
     let mask = 0x80 >> (offset % 8);
     if bit == 1 {
@@ -111,11 +109,7 @@ pub(super) fn bitop(call: &mut Call<'_>) -> Result<(), Refusal> {
     };
     let mut len = 0;
     for key in cmd.args(3) {
-        len = call
-            .store
-            .peek(call.db, key, call.now)
-            .map_or(0, |entry| entry.text.len())
-            .max(len);
+        len = call.store.peek(call.db, key, call.now).map_or(0, |entry| entry.text.len()).max(len);
     }
     let destination = cmd.arg(2);
     if len == 0 {
@@ -130,23 +124,14 @@ pub(super) fn bitop(call: &mut Call<'_>) -> Result<(), Refusal> {
         match combine.filter(|_| !result.is_empty()) {
             None => result.extend(padded),
             Some(combine) => {
-                result
-                    .iter_mut()
-                    .zip(padded)
-                    .for_each(|(byte, other)| *byte = combine(*byte, other));
+                result.iter_mut().zip(padded).for_each(|(byte, other)| *byte = combine(*byte, other));
             }
         }
     }
     if combine.is_none() {
         result.iter_mut().for_each(|byte| *byte = !*byte);
     }
-    call.store.write(
-        call.db,
-        destination,
-        Text::Grown(result),
-        Lifetime::Forever,
-        call.now,
-    )?;
+    call.store.write(call.db, destination, Text::Grown(result), Lifetime::Forever, call.now)?;
     call.reply_len(len)
 }
 
@@ -187,11 +172,7 @@ impl Unit {
 fn forward_span(start: i64, end: i64, len: usize) -> Option<std::ops::Range<usize>> {
     let size = i64::try_from(len).unwrap_or(i64::MAX);
     let absolute = |at: i64| {
-        if at < 0 {
-            at.saturating_add(size).max(0)
-        } else {
-            at
-        }
+        if at < 0 { at.saturating_add(size).max(0) } else { at }
     };
     span(absolute(start), absolute(end), len)
 }
@@ -215,10 +196,7 @@ fn count_ones(bytes: &[u8], bits: std::ops::Range<usize>) -> usize {
         return bits.filter(|&at| bit_at(bytes, at) == 1).count();
     }
     let edges = (bits.start..first * 8).chain(last * 8..bits.end);
-    let whole: usize = bytes[first..last]
-        .iter()
-        .map(|byte| byte.count_ones() as usize)
-        .sum();
+    let whole: usize = bytes[first..last].iter().map(|byte| byte.count_ones() as usize).sum();
     whole + edges.filter(|&at| bit_at(bytes, at) == 1).count()
 }
 
@@ -250,14 +228,8 @@ mod tests {
         assert_eq!(shell.run("SETBIT k 1 0"), ":1");
         assert_eq!(shell.run("GETBIT k 7"), ":1");
         assert_eq!(shell.run("GETBIT k 4294967295"), ":0");
-        assert_eq!(
-            shell.run("GETBIT k 4294967296"),
-            "-ERR bit offset is not an integer or out of range"
-        );
-        assert_eq!(
-            shell.run("SETBIT k 1 2"),
-            "-ERR bit is not an integer or out of range"
-        );
+        assert_eq!(shell.run("GETBIT k 4294967296"), "-ERR bit offset is not an integer or out of range");
+        assert_eq!(shell.run("SETBIT k 1 2"), "-ERR bit is not an integer or out of range");
     }
 
     #[test]
@@ -291,10 +263,7 @@ mod tests {
         assert_eq!(shell.run("BITOP XOR d a"), ":3");
         assert_eq!(shell.run("GET d"), "$3 abc");
         assert_eq!(shell.run("BITOP OR d b none"), ":1");
-        assert_eq!(
-            shell.run("BITOP NOT d a b"),
-            "-ERR BITOP NOT must be called with a single source key."
-        );
+        assert_eq!(shell.run("BITOP NOT d a b"), "-ERR BITOP NOT must be called with a single source key.");
         assert_eq!(shell.run("BITOP AND d none"), ":0");
         assert_eq!(shell.run("EXISTS d"), ":0");
     }

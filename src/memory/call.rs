@@ -31,10 +31,7 @@ impl<'a> Call<'a> {
     /// Argument `i` as the number of a database.
     pub(super) fn database(&self, i: usize) -> Result<usize, Refusal> {
         let number = i32::try_from(self.integer(i)?).map_err(|_| Refusal::INT_RANGE)?;
-        usize::try_from(number)
-            .ok()
-            .filter(|&number| number < super::DATABASES as usize)
-            .ok_or(Refusal::DATABASE)
+        usize::try_from(number).ok().filter(|&number| number < super::DATABASES as usize).ok_or(Refusal::DATABASE)
     }
 
     /// Replies with the value of `key`, or null.

@@ -36,20 +36,13 @@ pub(super) struct Expiry {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 
     pub(super) fn now(&self) -> Now {
         let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            tick: elapsed.saturating_add(Now::FIRST),
-            unix_us: i64::try_from(unix.as_micros()).unwrap_or(i64::MAX),
-        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { tick: elapsed.saturating_add(Now::FIRST), unix_us: i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) }
     }
 }
 
@@ -74,13 +67,8 @@ impl Now {
 impl Expiry {
     /// At `unix_ms`, which may lie in the past.
     pub(super) fn at(unix_ms: i64, now: Now) -> Self {
-        let deadline = now
-            .tick
-            .saturating_add_signed(unix_ms.saturating_sub(now.unix_ms()));
-        Self {
-            unix_ms,
-            deadline: NonZeroU64::new(deadline).unwrap_or(NonZeroU64::MIN),
-        }
+        let deadline = now.tick.saturating_add_signed(unix_ms.saturating_sub(now.unix_ms()));
+        Self { unix_ms, deadline: NonZeroU64::new(deadline).unwrap_or(NonZeroU64::MIN) }
     }
 
     /// A key still lives in the very millisecond of its deadline, as in Redis.

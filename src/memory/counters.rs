@@ -24,10 +24,7 @@ pub(super) fn incrby(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 /// DECRBY key decrement
 pub(super) fn decrby(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let increment = call
-        .integer(2)?
-        .checked_neg()
-        .ok_or(Refusal::DECREMENT_OVERFLOW)?;
+    let increment = call.integer(2)?.checked_neg().ok_or(Refusal::DECREMENT_OVERFLOW)?;
     add(call, increment)
 }
 
@@ -38,8 +35,7 @@ fn add(call: &mut Call<'_>, increment: i64) -> Result<(), Refusal> {
         None => 0,
     };
     let new = old.checked_add(increment).ok_or(Refusal::OVERFLOW)?;
-    call.store
-        .write(call.db, key, Text::Integer(new), Lifetime::Keep, call.now)?;
+    call.store.write(call.db, key, Text::Integer(new), Lifetime::Keep, call.now)?;
     call.reply_integer(new)
 }
 
@@ -53,8 +49,7 @@ pub(super) fn incrbyfloat(call: &mut Call<'_>) -> Result<(), Refusal> {
     let increment = Extended::parse(call.arg(2)).ok_or(Refusal::FLOAT)?;
     let new = old.plus(increment).text().ok_or(Refusal::FLOAT_OVERFLOW)?;
     let text = Text::Fixed(new.as_bytes().into());
-    call.store
-        .write(call.db, key, text, Lifetime::Keep, call.now)?;
+    call.store.write(call.db, key, text, Lifetime::Keep, call.now)?;
     call.reply_bulk(new.as_bytes())
 }
 
@@ -68,23 +63,11 @@ mod tests {
         assert_eq!(shell.run("INCR n"), ":1");
         assert_eq!(shell.run("DECRBY n 3"), ":-2");
         shell.run("SET n 9223372036854775807");
-        assert_eq!(
-            shell.run("INCR n"),
-            "-ERR increment or decrement would overflow"
-        );
-        assert_eq!(
-            shell.run("DECRBY n -9223372036854775808"),
-            "-ERR decrement would overflow"
-        );
+        assert_eq!(shell.run("INCR n"), "-ERR increment or decrement would overflow");
+        assert_eq!(shell.run("DECRBY n -9223372036854775808"), "-ERR decrement would overflow");
         shell.run("SET n 01");
-        assert_eq!(
-            shell.run("INCR n"),
-            "-ERR value is not an integer or out of range"
-        );
-        assert_eq!(
-            shell.run("INCRBY other 1.5"),
-            "-ERR value is not an integer or out of range"
-        );
+        assert_eq!(shell.run("INCR n"), "-ERR value is not an integer or out of range");
+        assert_eq!(shell.run("INCRBY other 1.5"), "-ERR value is not an integer or out of range");
         assert_eq!(shell.run("EXISTS other"), ":0");
     }
 
@@ -107,17 +90,8 @@ mod tests {
         shell.run("SET f 5.0e3");
         assert_eq!(shell.run("INCRBYFLOAT f 2.0e2"), "$4 5200");
         assert_eq!(shell.run("OBJECT ENCODING f"), "$6 embstr");
-        assert_eq!(
-            shell.run("INCRBYFLOAT f inf"),
-            "-ERR increment would produce NaN or Infinity"
-        );
-        assert_eq!(
-            shell.run("INCRBYFLOAT f nan"),
-            "-ERR value is not a valid float"
-        );
-        assert_eq!(
-            shell.run("INCRBYFLOAT f 1x"),
-            "-ERR value is not a valid float"
-        );
+        assert_eq!(shell.run("INCRBYFLOAT f inf"), "-ERR increment would produce NaN or Infinity");
+        assert_eq!(shell.run("INCRBYFLOAT f nan"), "-ERR value is not a valid float");
+        assert_eq!(shell.run("INCRBYFLOAT f 1x"), "-ERR value is not a valid float");
     }
 }

@@ -45,11 +45,7 @@ fn end_at(call: &mut Call<'_>, scale: i64, base: i64) -> Result<(), Refusal> {
         .and_then(|time| time.checked_add(base))
         .ok_or_else(|| Refusal::expire_time(call.name))?;
     let key = call.arg(1);
-    let Some(current) = call
-        .store
-        .read(call.db, key, call.now)
-        .map(|entry| entry.expiry())
-    else {
+    let Some(current) = call.store.read(call.db, key, call.now).map(|entry| entry.expiry()) else {
         return call.reply_integer(0);
     };
     if !conditions.allow(current, unix_ms) {
@@ -67,9 +63,7 @@ fn end_at(call: &mut Call<'_>, scale: i64, base: i64) -> Result<(), Refusal> {
 /// TTL key
 pub(super) fn ttl(call: &mut Call<'_>) -> Result<(), Refusal> {
     let now = call.now;
-    show(call, |expiry| {
-        expiry.left_ms(now).saturating_add(500) / 1000
-    })
+    show(call, |expiry| expiry.left_ms(now).saturating_add(500) / 1000)
 }
 
 /// PTTL key
@@ -143,11 +137,7 @@ impl Conditions {
     fn allow(&self, current: Option<Expiry>, unix_ms: i64) -> bool {
         match current.map(|expiry| expiry.unix_ms) {
             None => !self.some && !self.later,
-            Some(current) => {
-                !self.none
-                    && (!self.later || unix_ms > current)
-                    && (!self.sooner || unix_ms < current)
-            }
+            Some(current) => !self.none && (!self.later || unix_ms > current) && (!self.sooner || unix_ms < current),
         }
     }
 }

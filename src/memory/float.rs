@@ -38,11 +38,7 @@ pub(super) enum Extended {
 }
 
 impl Extended {
-    pub(super) const ZERO: Self = Self::Finite {
-        negative: false,
-        mantissa: 0,
-        exponent: 0,
-    };
+    pub(super) const ZERO: Self = Self::Finite { negative: false, mantissa: 0, exponent: 0 };
 
     /// As `strtold` reads it, as far as Redis lets it: nothing before or behind the number, and no number that is out of
     /// range.
@@ -67,23 +63,10 @@ impl Extended {
     pub(super) fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotANumber, _) | (_, Self::NotANumber) => Self::NotANumber,
-            (Self::Infinite { negative: one }, Self::Infinite { negative: two }) if one != two => {
-                Self::NotANumber
-            }
+            (Self::Infinite { negative: one }, Self::Infinite { negative: two }) if one != two => Self::NotANumber,
             (Self::Infinite { .. }, _) => self,
             (_, Self::Infinite { .. }) => other,
-            (
-                Self::Finite {
-                    negative,
-                    mantissa,
-                    exponent,
-                },
-                Self::Finite {
-                    negative: n,
-                    mantissa: m,
-                    exponent: e,
-                },
-            ) => {
+            (Self::Finite { negative, mantissa, exponent }, Self::Finite { negative: n, mantissa: m, exponent: e }) => {
                 if mantissa == 0 {
                     other
                 } else if m == 0 {
@@ -99,12 +82,7 @@ impl Extended {
 
     /// Seventeen decimals without the zeros at their end; `None` if it is not finite.
     pub(super) fn text(self) -> Option<String> {
-        let Self::Finite {
-            negative,
-            mantissa,
-            exponent,
-        } = self
-        else {
+        let Self::Finite { negative, mantissa, exponent } = self else {
             return None;
         };
         let digits = if exponent >= 0 {
@@ -118,17 +96,9 @@ impl Extended {
             let text = format!("{shifted:018}");
             let (whole, decimals) = text.split_at(text.len() - 17);
             let decimals = decimals.trim_end_matches('0');
-            if decimals.is_empty() {
-                whole.to_owned()
-            } else {
-                format!("{whole}.{decimals}")
-            }
+            if decimals.is_empty() { whole.to_owned() } else { format!("{whole}.{decimals}") }
         };
-        Some(if negative && digits != "0" {
-            format!("-{digits}")
-        } else {
-            digits
-        })
+        Some(if negative && digits != "0" { format!("-{digits}") } else { digits })
     }
 }
 
@@ -145,11 +115,7 @@ fn sum(large: (bool, u64, i64), small: (bool, u64, i64)) -> Extended {
         }
         _ => 1,
     };
-    let total = if large.0 == small.0 {
-        high + low
-    } else {
-        high - low
-    };
+    let total = if large.0 == small.0 { high + low } else { high - low };
     if total == 0 {
         return Extended::ZERO;
     }
@@ -157,20 +123,13 @@ fn sum(large: (bool, u64, i64), small: (bool, u64, i64)) -> Extended {
     let (mantissa, exponent) = if bits <= 64 {
         ((total << (64 - bits)) as u64, bits - 64)
     } else {
-        round_mantissa(
-            shift_right_rounded(total, (bits - 64).unsigned_abs()),
-            bits - 64,
-        )
+        round_mantissa(shift_right_rounded(total, (bits - 64).unsigned_abs()), bits - 64)
     };
     let exponent = large.2 - 62 + exponent;
     if exponent + 63 > TOP_BIT_MAX {
         return Extended::Infinite { negative: large.0 };
     }
-    Extended::Finite {
-        negative: large.0,
-        mantissa,
-        exponent,
-    }
+    Extended::Finite { negative: large.0, mantissa, exponent }
 }
 
 /// A rounded mantissa may have become 2^64: then it is half of that, one exponent up.
@@ -206,11 +165,7 @@ impl Literal {
     fn parse(text: &[u8], base: u32) -> Option<Self> {
         let digit = |byte: u8| char::from(byte).to_digit(base);
         let per_digit = if base == 16 { 4 } else { 1 };
-        let mut literal = Self {
-            digits: Natural::from(0),
-            base,
-            exponent: 0,
-        };
+        let mut literal = Self { digits: Natural::from(0), base, exponent: 0 };
         let (mut seen, mut point, mut i) = (false, false, 0);
         while let Some(&byte) = text.get(i) {
             if let Some(value) = digit(byte) {
@@ -239,45 +194,29 @@ impl Literal {
         if power.is_empty() || !power.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let power = power.iter().fold(0_i64, |sum, &byte| {
-            sum.saturating_mul(10)
-                .saturating_add(i64::from(byte - b'0'))
-        });
-        literal.exponent = literal
-            .exponent
-            .saturating_add(if negative { -power } else { power });
+        let power =
+            power.iter().fold(0_i64, |sum, &byte| sum.saturating_mul(10).saturating_add(i64::from(byte - b'0')));
+        literal.exponent = literal.exponent.saturating_add(if negative { -power } else { power });
         Some(literal)
     }
 
     fn round(mut self, negative: bool) -> Option<Extended> {
         if self.digits.is_zero() {
-            return Some(Extended::Finite {
-                negative,
-                mantissa: 0,
-                exponent: 0,
-            });
+            return Some(Extended::Finite { negative, mantissa: 0, exponent: 0 });
         }
         let mut divisor = Natural::from(1);
         let mut exponent = 0;
         if self.base == 16 {
             exponent = self.exponent;
         } else if (SMALLEST_EXPONENT..=LARGEST_EXPONENT).contains(&self.exponent) {
-            let scaled = if self.exponent < 0 {
-                &mut divisor
-            } else {
-                &mut self.digits
-            };
+            let scaled = if self.exponent < 0 { &mut divisor } else { &mut self.digits };
             scaled.multiply_by_power_of_ten(self.exponent.unsigned_abs());
         } else {
             return None;
         }
         // Scaled for a quotient of 66 or 67 bits; one more marks whether anything was left over.
         let room = 66 + divisor.bits() as i64 - self.digits.bits() as i64;
-        let scaled = if room < 0 {
-            &mut divisor
-        } else {
-            &mut self.digits
-        };
+        let scaled = if room < 0 { &mut divisor } else { &mut self.digits };
         scaled.shift_left(room.unsigned_abs() as usize);
         let (quotient, exact) = self.digits.divide(&divisor);
         let marked = quotient << 1 | u128::from(!exact);
@@ -286,13 +225,7 @@ impl Literal {
         let exponent = exponent.saturating_add(below as i64 - 1 - room);
         let (mantissa, exponent) = round_mantissa(rounded, exponent);
         let top = exponent.saturating_add(63);
-        (TOP_BIT_MIN..=TOP_BIT_MAX)
-            .contains(&top)
-            .then_some(Extended::Finite {
-                negative,
-                mantissa,
-                exponent,
-            })
+        (TOP_BIT_MIN..=TOP_BIT_MAX).contains(&top).then_some(Extended::Finite { negative, mantissa, exponent })
     }
 }
 
@@ -301,9 +234,7 @@ mod tests {
     use super::*;
 
     fn added(one: &str, two: &str) -> Option<String> {
-        Extended::parse(one.as_bytes())?
-            .plus(Extended::parse(two.as_bytes())?)
-            .text()
+        Extended::parse(one.as_bytes())?.plus(Extended::parse(two.as_bytes())?).text()
     }
 
     #[test]

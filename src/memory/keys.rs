@@ -8,30 +8,21 @@ use crate::resp::encode;
 /// DEL key [key ...], also called UNLINK
 pub(super) fn del(call: &mut Call<'_>) -> Result<(), Refusal> {
     let cmd = call.cmd;
-    let count = cmd
-        .args(1)
-        .filter(|key| call.store.remove(call.db, key, call.now).is_some())
-        .count();
+    let count = cmd.args(1).filter(|key| call.store.remove(call.db, key, call.now).is_some()).count();
     call.reply_len(count)
 }
 
 /// EXISTS key [key ...]
 pub(super) fn exists(call: &mut Call<'_>) -> Result<(), Refusal> {
     let cmd = call.cmd;
-    let count = cmd
-        .args(1)
-        .filter(|key| call.store.peek(call.db, key, call.now).is_some())
-        .count();
+    let count = cmd.args(1).filter(|key| call.store.peek(call.db, key, call.now).is_some()).count();
     call.reply_len(count)
 }
 
 /// TOUCH key [key ...]
 pub(super) fn touch(call: &mut Call<'_>) -> Result<(), Refusal> {
     let cmd = call.cmd;
-    let count = cmd
-        .args(1)
-        .filter(|key| call.store.read(call.db, key, call.now).is_some())
-        .count();
+    let count = cmd.args(1).filter(|key| call.store.read(call.db, key, call.now).is_some()).count();
     call.reply_len(count)
 }
 
@@ -101,8 +92,7 @@ pub(super) fn r#move(call: &mut Call<'_>) -> Result<(), Refusal> {
     if target == call.db {
         return Err(Refusal::SAME_OBJECT);
     }
-    let movable = call.store.peek(call.db, key, call.now).is_some()
-        && call.store.peek(target, key, call.now).is_none();
+    let movable = call.store.peek(call.db, key, call.now).is_some() && call.store.peek(target, key, call.now).is_none();
     if movable {
         call.store.relocate(call.db, key, target, call.now);
     }
@@ -179,10 +169,7 @@ mod tests {
         assert_eq!(shell.run("COPY a a DB 3"), ":1");
         assert_eq!(shell.run("COPY a a DB 3"), ":0");
         assert_eq!(shell.run("COPY a a DB 3 REPLACE"), ":1");
-        assert_eq!(
-            shell.run("COPY a a"),
-            "-ERR source and destination objects are the same"
-        );
+        assert_eq!(shell.run("COPY a a"), "-ERR source and destination objects are the same");
         assert_eq!(shell.run("COPY a b DB 16"), "-ERR DB index is out of range");
         assert_eq!(shell.run("MOVE a 3"), ":0");
         assert_eq!(shell.run("MOVE a 4"), ":1");

@@ -26,9 +26,7 @@ struct Stretch {
 pub(super) fn lcs(call: &mut Call<'_>) -> Result<(), Refusal> {
     let mut value = |i: usize| {
         let entry = call.store.read(call.db, call.cmd.arg(i), call.now);
-        entry
-            .map(|entry| entry.text.bytes().into_owned())
-            .unwrap_or_default()
+        entry.map(|entry| entry.text.bytes().into_owned()).unwrap_or_default()
     };
     let (a, b) = (value(1), value(2));
     let options = Options::parse(call)?;
@@ -42,18 +40,11 @@ pub(super) fn lcs(call: &mut Call<'_>) -> Result<(), Refusal> {
     }
     let stretches = table.stretches(&a, &b);
     if !options.indexes {
-        let common: Vec<u8> = stretches
-            .iter()
-            .rev()
-            .flat_map(|one| &a[one.a..one.a + one.len])
-            .copied()
-            .collect();
+        let common: Vec<u8> = stretches.iter().rev().flat_map(|one| &a[one.a..one.a + one.len]).copied().collect();
         return call.reply_bulk(&common);
     }
-    let shown: Vec<&Stretch> = stretches
-        .iter()
-        .filter(|one| i64::try_from(one.len).unwrap_or(i64::MAX) >= options.shortest)
-        .collect();
+    let shown: Vec<&Stretch> =
+        stretches.iter().filter(|one| i64::try_from(one.len).unwrap_or(i64::MAX) >= options.shortest).collect();
     let out = &mut *call.out;
     encode::map(out, call.proto, 2);
     encode::bulk(out, b"matches");
@@ -111,17 +102,11 @@ impl Table {
             .checked_mul(columns)
             .filter(|cells| *cells <= WORKING_MEMORY / size_of::<u32>())
             .ok_or(Refusal::LCS_MEMORY)?;
-        let mut table = Self {
-            cells: vec![0; cells],
-            columns,
-        };
+        let mut table = Self { cells: vec![0; cells], columns };
         for (i, x) in a.iter().enumerate() {
             for (j, y) in b.iter().enumerate() {
-                table.cells[(i + 1) * columns + j + 1] = if x == y {
-                    table.at(i, j) + 1
-                } else {
-                    table.at(i, j + 1).max(table.at(i + 1, j))
-                };
+                table.cells[(i + 1) * columns + j + 1] =
+                    if x == y { table.at(i, j) + 1 } else { table.at(i, j + 1).max(table.at(i + 1, j)) };
             }
         }
         Ok(table)
@@ -138,18 +123,8 @@ impl Table {
         while i > 0 && j > 0 {
             if a[i - 1] == b[j - 1] {
                 match found.last_mut().filter(|last| last.a == i && last.b == j) {
-                    Some(last) => {
-                        *last = Stretch {
-                            a: i - 1,
-                            b: j - 1,
-                            len: last.len + 1,
-                        }
-                    }
-                    None => found.push(Stretch {
-                        a: i - 1,
-                        b: j - 1,
-                        len: 1,
-                    }),
+                    Some(last) => *last = Stretch { a: i - 1, b: j - 1, len: last.len + 1 },
+                    None => found.push(Stretch { a: i - 1, b: j - 1, len: 1 }),
                 }
                 i -= 1;
                 j -= 1;

@@ -26,9 +26,7 @@ impl Natural {
     }
 
     pub(super) fn bits(&self) -> usize {
-        self.0
-            .last()
-            .map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
+        self.0.last().map_or(0, |top| self.0.len() * 32 - top.leading_zeros() as usize)
     }
 
     pub(super) fn multiply_add(&mut self, factor: u32, addend: u32) {
@@ -61,10 +59,7 @@ impl Natural {
     }
 
     fn compare(&self, other: &Self) -> Ordering {
-        self.0
-            .len()
-            .cmp(&other.0.len())
-            .then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
+        self.0.len().cmp(&other.0.len()).then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
     }
 
     fn subtract(&mut self, smaller: &Self) {

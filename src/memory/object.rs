@@ -112,10 +112,6 @@ mod tests {
         assert_eq!(shell.run("OBJECT IDLETIME k"), ":0");
         assert_eq!(shell.run("OBJECT REFCOUNT k"), ":2147483647");
         assert_eq!(shell.run("OBJECT FREQ none"), "$-1");
-        assert!(
-            shell
-                .run("OBJECT FREQ k")
-                .starts_with("-ERR An LFU maxmemory policy")
-        );
+        assert!(shell.run("OBJECT FREQ k").starts_with("-ERR An LFU maxmemory policy"));
     }
 }

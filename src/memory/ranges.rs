@@ -9,13 +9,8 @@ use crate::resp::encode;
 /// APPEND key value
 pub(super) fn append(call: &mut Call<'_>) -> Result<(), Refusal> {
     let (key, tail) = (call.arg(1), call.arg(2));
-    let Some(old) = call
-        .store
-        .peek(call.db, key, call.now)
-        .map(|entry| entry.text.len())
-    else {
-        call.store
-            .write(call.db, key, Text::new(tail), Lifetime::Forever, call.now)?;
+    let Some(old) = call.store.peek(call.db, key, call.now).map(|entry| entry.text.len()) else {
+        call.store.write(call.db, key, Text::new(tail), Lifetime::Forever, call.now)?;
         return call.reply_len(tail.len());
     };
     let len = checked_len(old, tail.len())?;
@@ -25,10 +20,7 @@ pub(super) fn append(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 /// STRLEN key
 pub(super) fn strlen(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let len = call
-        .store
-        .read(call.db, call.arg(1), call.now)
-        .map_or(0, |entry| entry.text.len());
+    let len = call.store.read(call.db, call.arg(1), call.now).map_or(0, |entry| entry.text.len());
     call.reply_len(len)
 }
 
@@ -39,10 +31,7 @@ pub(super) fn getrange(call: &mut Call<'_>) -> Result<(), Refusal> {
         return call.reply_bulk(b"");
     };
     let bytes = entry.text.bytes();
-    encode::bulk(
-        call.out,
-        span(start, end, bytes.len()).map_or(&[], |span| &bytes[span]),
-    );
+    encode::bulk(call.out, span(start, end, bytes.len()).map_or(&[], |span| &bytes[span]));
     Ok(())
 }
 
@@ -67,20 +56,14 @@ pub(super) fn span(start: i64, end: i64, len: usize) -> Option<std::ops::Range<u
     }
     let size = i64::try_from(len).unwrap_or(i64::MAX);
     let absolute = |at: i64| {
-        if at < 0 {
-            at.saturating_add(size).max(0)
-        } else {
-            at
-        }
+        if at < 0 { at.saturating_add(size).max(0) } else { at }
     };
     let (start, end) = (absolute(start), absolute(end).min(size - 1));
     (start <= end).then(|| start as usize..end as usize + 1)
 }
 
 fn checked_len(old: usize, more: usize) -> Result<usize, Refusal> {
-    old.checked_add(more)
-        .filter(|&len| len <= LONGEST)
-        .ok_or(Refusal::TOO_LONG)
+    old.checked_add(more).filter(|&len| len <= LONGEST).ok_or(Refusal::TOO_LONG)
 }
 
 #[cfg(test)]

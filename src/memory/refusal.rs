@@ -8,50 +8,39 @@ pub(super) struct Refusal(Cow<'static, str>);
 
 impl Refusal {
     pub(super) const BIT: Self = Self::new("ERR bit is not an integer or out of range");
-    pub(super) const BITFIELD_READ_ONLY: Self =
-        Self::new("ERR BITFIELD_RO only supports the GET subcommand");
-    pub(super) const BITFIELD_TYPE: Self = Self::new(
-        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
-    );
-    pub(super) const BITOP_NOT: Self =
-        Self::new("ERR BITOP NOT must be called with a single source key.");
-    pub(super) const BIT_OFFSET: Self =
-        Self::new("ERR bit offset is not an integer or out of range");
+    pub(super) const BITFIELD_READ_ONLY: Self = Self::new("ERR BITFIELD_RO only supports the GET subcommand");
+    pub(super) const BITFIELD_TYPE: Self =
+        Self::new("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
+    pub(super) const BITOP_NOT: Self = Self::new("ERR BITOP NOT must be called with a single source key.");
+    pub(super) const BIT_OFFSET: Self = Self::new("ERR bit offset is not an integer or out of range");
     pub(super) const BIT_VALUE: Self = Self::new("ERR The bit argument must be 1 or 0.");
     pub(super) const CURSOR: Self = Self::new("ERR invalid cursor");
     pub(super) const DATABASE: Self = Self::new("ERR DB index is out of range");
     pub(super) const DECREMENT_OVERFLOW: Self = Self::new("ERR decrement would overflow");
-    pub(super) const EXPIRE_GT_LT: Self =
-        Self::new("ERR GT and LT options at the same time are not compatible");
-    pub(super) const EXPIRE_NX: Self =
-        Self::new("ERR NX and XX, GT or LT options at the same time are not compatible");
+    pub(super) const EXPIRE_GT_LT: Self = Self::new("ERR GT and LT options at the same time are not compatible");
+    pub(super) const EXPIRE_NX: Self = Self::new("ERR NX and XX, GT or LT options at the same time are not compatible");
     pub(super) const FIRST_DATABASE: Self = Self::new("ERR invalid first DB index");
     pub(super) const FLOAT: Self = Self::new("ERR value is not a valid float");
-    pub(super) const FLOAT_OVERFLOW: Self =
-        Self::new("ERR increment would produce NaN or Infinity");
+    pub(super) const FLOAT_OVERFLOW: Self = Self::new("ERR increment would produce NaN or Infinity");
     pub(super) const INTEGER: Self = Self::new("ERR value is not an integer or out of range");
     pub(super) const INT_RANGE: Self =
         Self::new("ERR value is out of range, value must between -2147483648 and 2147483647");
     pub(super) const LCS_MEMORY: Self =
         Self::new("ERR Insufficient memory, failed allocating transient memory for LCS");
-    pub(super) const LCS_OPTIONS: Self =
-        Self::new("ERR If you want both the length and indexes, please just use IDX.");
+    pub(super) const LCS_OPTIONS: Self = Self::new("ERR If you want both the length and indexes, please just use IDX.");
     pub(super) const NO_FREQUENCY: Self = Self::new(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
          between policies at runtime LRU and LFU data will take some time to adjust.",
     );
     pub(super) const NO_SUCH_KEY: Self = Self::new("ERR no such key");
     pub(super) const OFFSET: Self = Self::new("ERR offset is out of range");
-    pub(super) const OUT_OF_MEMORY: Self =
-        Self::new("OOM command not allowed when used memory > 'maxmemory'.");
+    pub(super) const OUT_OF_MEMORY: Self = Self::new("OOM command not allowed when used memory > 'maxmemory'.");
     pub(super) const OVERFLOW: Self = Self::new("ERR increment or decrement would overflow");
     pub(super) const OVERFLOW_TYPE: Self = Self::new("ERR Invalid OVERFLOW type specified");
-    pub(super) const SAME_OBJECT: Self =
-        Self::new("ERR source and destination objects are the same");
+    pub(super) const SAME_OBJECT: Self = Self::new("ERR source and destination objects are the same");
     pub(super) const SECOND_DATABASE: Self = Self::new("ERR invalid second DB index");
     pub(super) const SYNTAX: Self = Self::new("ERR syntax error");
-    pub(super) const TOO_LONG: Self =
-        Self::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    pub(super) const TOO_LONG: Self = Self::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
     const fn new(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
@@ -67,10 +56,7 @@ impl Refusal {
 
     /// Redis prints the option as a C string in one line: up to a NUL, line ends as spaces.
     pub(super) fn unsupported_option(option: &[u8]) -> Self {
-        let end = option
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(option.len());
+        let end = option.iter().position(|&byte| byte == 0).unwrap_or(option.len());
         let option = String::from_utf8_lossy(&option[..end]).replace(['\r', '\n'], " ");
         Self(format!("ERR Unsupported option {option}").into())
     }

@@ -23,10 +23,7 @@ pub(super) fn scan(call: &mut Call<'_>) -> Result<(), Refusal> {
         let value = cmd.opt(i + 1).ok_or(Refusal::SYNTAX)?;
         if cmd.is(i, "count") {
             let wanted = parse_integer(value).ok_or(Refusal::INTEGER)?;
-            count = usize::try_from(wanted)
-                .ok()
-                .filter(|&wanted| wanted > 0)
-                .ok_or(Refusal::SYNTAX)?;
+            count = usize::try_from(wanted).ok().filter(|&wanted| wanted > 0).ok_or(Refusal::SYNTAX)?;
         } else if cmd.is(i, "match") {
             pattern = Some(value).filter(|&pattern| pattern != b"*");
         } else if cmd.is(i, "type") {
@@ -36,10 +33,7 @@ pub(super) fn scan(call: &mut Call<'_>) -> Result<(), Refusal> {
         }
         i += 2;
     }
-    let below = usize::try_from(cursor)
-        .ok()
-        .filter(|&below| below > 0)
-        .unwrap_or(usize::MAX);
+    let below = usize::try_from(cursor).ok().filter(|&below| below > 0).unwrap_or(usize::MAX);
     let wanted_kind = kind.is_none_or(|kind| kind.eq_ignore_ascii_case(b"string"));
     let mut next = 0;
     let mut found = Vec::new();
@@ -61,11 +55,8 @@ pub(super) fn scan(call: &mut Call<'_>) -> Result<(), Refusal> {
 pub(super) fn keys(call: &mut Call<'_>) -> Result<(), Refusal> {
     let pattern = call.arg(1);
     let matches = |key: &&[u8]| pattern == b"*" || glob::matches(pattern, key);
-    let found: Vec<&[u8]> = call
-        .store
-        .below(call.db, usize::MAX, call.now)
-        .filter_map(|(_, key)| key.filter(matches))
-        .collect();
+    let found: Vec<&[u8]> =
+        call.store.below(call.db, usize::MAX, call.now).filter_map(|(_, key)| key.filter(matches)).collect();
     encode::array(call.out, found.len());
     for key in found {
         encode::bulk(call.out, key);
@@ -94,11 +85,7 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
         return None;
     }
     let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if negative {
-        value.wrapping_neg()
-    } else {
-        value
-    })
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 #[cfg(test)]
@@ -110,10 +97,7 @@ mod tests {
         let (mut cursor, mut keys, mut step) = (String::from("0"), Vec::new(), 0);
         loop {
             let reply = shell.run(&format!("SCAN {cursor} COUNT 7"));
-            let words: Vec<&str> = reply
-                .split(' ')
-                .filter(|word| !word.starts_with(['*', '$']))
-                .collect();
+            let words: Vec<&str> = reply.split(' ').filter(|word| !word.starts_with(['*', '$'])).collect();
             cursor = words[0].to_owned();
             keys.extend(words[1..].iter().map(|&word| word.to_owned()));
             if cursor == "0" {
@@ -163,10 +147,7 @@ mod tests {
         }
         assert_eq!(shell.run("SCAN x"), "-ERR invalid cursor");
         assert_eq!(shell.run("SCAN 0 COUNT 0"), "-ERR syntax error");
-        assert_eq!(
-            shell.run("SCAN 0 COUNT x"),
-            "-ERR value is not an integer or out of range"
-        );
+        assert_eq!(shell.run("SCAN 0 COUNT x"), "-ERR value is not an integer or out of range");
         assert_eq!(shell.run("SCAN 0 MATCH"), "-ERR syntax error");
         assert_eq!(shell.run("SCAN 0 MATCH ?c"), "*2 $1 0 *1 $2 ac");
         assert_eq!(shell.run("SCAN 0 TYPE list"), "*2 $1 0 *0");

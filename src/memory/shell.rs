@@ -19,10 +19,7 @@ impl Shell {
     pub(super) fn with_budget(max_memory: u64) -> Self {
         Self {
             memory: Memory::new(max_memory),
-            now: Now {
-                tick: 5_000,
-                unix_us: 1_700_000_000_000_000,
-            },
+            now: Now { tick: 5_000, unix_us: 1_700_000_000_000_000 },
             db: 0,
             proto: Proto::Resp2,
         }
@@ -38,10 +35,7 @@ impl Shell {
     pub(super) fn run(&mut self, line: &str) -> String {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let reply = self.run_args(&args);
-        String::from_utf8_lossy(&reply)
-            .replace("\r\n", " ")
-            .trim_end_matches(' ')
-            .to_owned()
+        String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end_matches(' ').to_owned()
     }
 
     pub(super) fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
@@ -51,10 +45,7 @@ impl Shell {
             wire.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
             let start = u32::try_from(wire.len()).expect("a test's command");
             wire.extend_from_slice(arg);
-            spans.push(Span {
-                start,
-                end: start + u32::try_from(arg.len()).expect("a test's argument"),
-            });
+            spans.push(Span { start, end: start + u32::try_from(arg.len()).expect("a test's argument") });
             wire.extend_from_slice(b"\r\n");
         }
         let mut name = String::from_utf8_lossy(args[0]).to_lowercase();
@@ -63,8 +54,7 @@ impl Shell {
         }
         let mut out = Vec::new();
         let cmd = Command::new(&wire, &spans);
-        self.memory
-            .execute_at(self.now, &name, &cmd, self.db, self.proto, &mut out);
+        self.memory.execute_at(self.now, &name, &cmd, self.db, self.proto, &mut out);
         out
     }
 }

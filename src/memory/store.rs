@@ -116,10 +116,7 @@ impl Keyspace {
 
     /// The position of a key whose deadline is over.
     fn due(&self, now: Now) -> Option<usize> {
-        self.timers
-            .first()
-            .filter(|(deadline, _)| *deadline < now.tick)
-            .map(|&(_, at)| at)
+        self.timers.first().filter(|(deadline, _)| *deadline < now.tick).map(|&(_, at)| at)
     }
 }
 
@@ -132,13 +129,7 @@ fn cost(key: usize, allocated: usize) -> u64 {
 
 impl Store {
     pub(super) fn new(max: u64) -> Self {
-        Self {
-            spaces: Default::default(),
-            used: 0,
-            max,
-            random: RandomState::default(),
-            draws: 0,
-        }
+        Self { spaces: Default::default(), used: 0, max, random: RandomState::default(), draws: 0 }
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -181,12 +172,8 @@ impl Store {
         pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         now: Now,
     ) -> Result<(), Refusal> {
-        let pairs: HashMap<&[u8], Text, RandomState> =
-            pairs.map(|(key, value)| (key, Text::new(value))).collect();
-        let more = pairs
-            .iter()
-            .map(|(key, text)| cost(key.len(), text.allocated()))
-            .sum();
+        let pairs: HashMap<&[u8], Text, RandomState> = pairs.map(|(key, value)| (key, Text::new(value))).collect();
+        let more = pairs.iter().map(|(key, text)| cost(key.len(), text.allocated())).sum();
         let less = pairs.keys().map(|key| self.cost_of(db, key, now)).sum();
         self.admit(more, less, now)?;
         for (key, text) in pairs {
@@ -197,18 +184,9 @@ impl Store {
 
     /// The value of a key as bytes that may be written in place, zero-filled to at least `len`. The key is made if there
     /// is none; its expiry stays.
-    pub(super) fn grow(
-        &mut self,
-        db: usize,
-        key: &[u8],
-        len: usize,
-        now: Now,
-    ) -> Result<&mut [u8], Refusal> {
+    pub(super) fn grow(&mut self, db: usize, key: &[u8], len: usize, now: Now) -> Result<&mut [u8], Refusal> {
         let (less, capacity) = match self.peek(db, key, now) {
-            Some(entry) => (
-                cost(key.len(), entry.text.allocated()),
-                entry.text.grown_capacity(len),
-            ),
+            Some(entry) => (cost(key.len(), entry.text.allocated()), entry.text.grown_capacity(len)),
             None => (0, len),
         };
         self.admit(cost(key.len(), capacity), less, now)?;
@@ -217,10 +195,7 @@ impl Store {
         }
         // `admit` removes expired keys and may have moved this one.
         let at = self.locate(db, key, now).ok_or(Refusal::OUT_OF_MEMORY)?;
-        let (_, entry) = self.spaces[db]
-            .map
-            .get_index_mut(at)
-            .ok_or(Refusal::OUT_OF_MEMORY)?;
+        let (_, entry) = self.spaces[db].map.get_index_mut(at).ok_or(Refusal::OUT_OF_MEMORY)?;
         let before = entry.text.allocated() as u64;
         entry.accessed = now.seconds();
         entry.text.grow(len);
@@ -234,13 +209,7 @@ impl Store {
     }
 
     /// Gives `from`'s value and expiry to `to`, which may exist; false if there is no `from`.
-    pub(super) fn rename(
-        &mut self,
-        db: usize,
-        from: &[u8],
-        to: &[u8],
-        now: Now,
-    ) -> Result<bool, Refusal> {
+    pub(super) fn rename(&mut self, db: usize, from: &[u8], to: &[u8], now: Now) -> Result<bool, Refusal> {
         if self.peek(db, from, now).is_none() {
             return Ok(false);
         }
@@ -270,11 +239,7 @@ impl Store {
 
     pub(super) fn flush(&mut self, db: usize) {
         let space = std::mem::take(&mut self.spaces[db]);
-        let freed: u64 = space
-            .map
-            .iter()
-            .map(|(key, entry)| cost(key.len(), entry.text.allocated()))
-            .sum();
+        let freed: u64 = space.map.iter().map(|(key, entry)| cost(key.len(), entry.text.allocated())).sum();
         self.used -= freed;
     }
 
@@ -296,12 +261,7 @@ impl Store {
     }
 
     /// The keys at the positions below `below`, from high to low. Positions of keys only ever become smaller.
-    pub(super) fn below(
-        &self,
-        db: usize,
-        below: usize,
-        now: Now,
-    ) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
+    pub(super) fn below(&self, db: usize, below: usize, now: Now) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
         let map = &self.spaces[db].map;
         (0..below.min(map.len())).rev().map(move |at| {
             let live = map.get_index(at).filter(|(_, entry)| !entry.is_over(now));
@@ -341,8 +301,7 @@ impl Store {
     }
 
     fn cost_of(&mut self, db: usize, key: &[u8], now: Now) -> u64 {
-        self.peek(db, key, now)
-            .map_or(0, |entry| cost(key.len(), entry.text.allocated()))
+        self.peek(db, key, now).map_or(0, |entry| cost(key.len(), entry.text.allocated()))
     }
 
     /// Whether `more` bytes fit once `less` are gone. Expired keys make room first.
@@ -372,11 +331,7 @@ impl Store {
             }
             None => {
                 self.used += cost(key.len(), added);
-                let entry = Entry {
-                    text,
-                    expiry: None,
-                    accessed: now.seconds(),
-                };
+                let entry = Entry { text, expiry: None, accessed: now.seconds() };
                 self.spaces[db].map.insert_full(key.into(), entry).0
             }
         };

@@ -69,24 +69,14 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<(), Refusal> {
         call.reply_value(key);
     }
     if !set_if(call, options.condition, key, call.arg(2), lifetime)? {
-        return if options.old {
-            Ok(())
-        } else {
-            call.reply_null()
-        };
+        return if options.old { Ok(()) } else { call.reply_null() };
     }
     if options.old { Ok(()) } else { call.reply_ok() }
 }
 
 /// SETNX key value
 pub(super) fn setnx(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let done = set_if(
-        call,
-        Condition::Absent,
-        call.arg(1),
-        call.arg(2),
-        Lifetime::Forever,
-    )?;
+    let done = set_if(call, Condition::Absent, call.arg(1), call.arg(2), Lifetime::Forever)?;
     call.reply_integer(i64::from(done))
 }
 
@@ -199,8 +189,7 @@ fn set_if(
             return Ok(false);
         }
     }
-    call.store
-        .write(call.db, key, Text::new(value), lifetime, call.now)?;
+    call.store.write(call.db, key, Text::new(value), lifetime, call.now)?;
     Ok(true)
 }
 
@@ -220,27 +209,15 @@ fn expiry(call: &Call<'_>, unit: Unit, time: &[u8]) -> Result<Expiry, Refusal> {
 // === impl Unit ===
 
 impl Unit {
-    const SECONDS: Self = Self {
-        seconds: true,
-        absolute: false,
-    };
-    const MILLISECONDS: Self = Self {
-        seconds: false,
-        absolute: false,
-    };
+    const SECONDS: Self = Self { seconds: true, absolute: false };
+    const MILLISECONDS: Self = Self { seconds: false, absolute: false };
 
     fn of(word: &[u8]) -> Option<Self> {
         Some(match word.to_ascii_lowercase().as_slice() {
             b"ex" => Self::SECONDS,
             b"px" => Self::MILLISECONDS,
-            b"exat" => Self {
-                absolute: true,
-                ..Self::SECONDS
-            },
-            b"pxat" => Self {
-                absolute: true,
-                ..Self::MILLISECONDS
-            },
+            b"exat" => Self { absolute: true, ..Self::SECONDS },
+            b"pxat" => Self { absolute: true, ..Self::MILLISECONDS },
             _ => return None,
         })
     }
@@ -251,11 +228,7 @@ impl Unit {
 impl<'a> Options<'a> {
     /// As in Redis an option may be repeated; it may not contradict another one.
     fn parse(call: &Call<'a>, of: OptionsOf, from: usize) -> Result<Self, Refusal> {
-        let mut options = Self {
-            condition: Condition::Always,
-            ending: Ending::Unsaid,
-            old: false,
-        };
+        let mut options = Self { condition: Condition::Always, ending: Ending::Unsaid, old: false };
         let mut i = from;
         while let Some(word) = call.cmd.opt(i) {
             let is = |name: &str| call.cmd.is(i, name);
@@ -266,15 +239,9 @@ impl<'a> Options<'a> {
                 options.condition = Condition::Present;
             } else if set && is("get") {
                 options.old = true;
-            } else if set
-                && is("keepttl")
-                && matches!(options.ending, Ending::Unsaid | Ending::Keep)
-            {
+            } else if set && is("keepttl") && matches!(options.ending, Ending::Unsaid | Ending::Keep) {
                 options.ending = Ending::Keep;
-            } else if !set
-                && is("persist")
-                && matches!(options.ending, Ending::Unsaid | Ending::Never)
-            {
+            } else if !set && is("persist") && matches!(options.ending, Ending::Unsaid | Ending::Never) {
                 options.ending = Ending::Never;
             } else if let Some(unit) = Unit::of(word)
                 && let Some(time) = call.cmd.opt(i + 1)
@@ -310,33 +277,12 @@ mod tests {
     #[test]
     fn options_of_set_exclude_each_other() {
         let mut shell = Shell::new();
-        for bad in [
-            "NX XX",
-            "EX 1 PX 1",
-            "KEEPTTL EX 1",
-            "PERSIST",
-            "EX",
-            "FOO",
-            "EX 5 KEEPTTL",
-        ] {
-            assert_eq!(
-                shell.run(&format!("SET k v {bad}")),
-                "-ERR syntax error",
-                "{bad}"
-            );
+        for bad in ["NX XX", "EX 1 PX 1", "KEEPTTL EX 1", "PERSIST", "EX", "FOO", "EX 5 KEEPTTL"] {
+            assert_eq!(shell.run(&format!("SET k v {bad}")), "-ERR syntax error", "{bad}");
         }
-        assert_eq!(
-            shell.run("SET k v EX 0"),
-            "-ERR invalid expire time in 'set' command"
-        );
-        assert_eq!(
-            shell.run("SET k v EX x"),
-            "-ERR value is not an integer or out of range"
-        );
-        assert_eq!(
-            shell.run("SET k v PX 9223372036854775807"),
-            "-ERR invalid expire time in 'set' command"
-        );
+        assert_eq!(shell.run("SET k v EX 0"), "-ERR invalid expire time in 'set' command");
+        assert_eq!(shell.run("SET k v EX x"), "-ERR value is not an integer or out of range");
+        assert_eq!(shell.run("SET k v PX 9223372036854775807"), "-ERR invalid expire time in 'set' command");
         assert_eq!(shell.run("GET k"), "$-1");
     }
 
@@ -368,10 +314,7 @@ mod tests {
     #[test]
     fn msetnx_sets_all_or_none() {
         let mut shell = Shell::new();
-        assert_eq!(
-            shell.run("MSET a 1 b"),
-            "-ERR wrong number of arguments for 'mset' command"
-        );
+        assert_eq!(shell.run("MSET a 1 b"), "-ERR wrong number of arguments for 'mset' command");
         assert_eq!(shell.run("MSET a 1 a 2"), "+OK");
         assert_eq!(shell.run("MSETNX b 1 a 3"), ":0");
         assert_eq!(shell.run("MSETNX b 1 c 3"), ":1");

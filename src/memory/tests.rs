@@ -47,10 +47,7 @@ fn a_write_over_the_budget_is_refused_and_changes_nothing() {
         format!("RENAME a {value}{value}"),
     ] {
         let reply = shell.run(&write);
-        assert_eq!(
-            reply, "-OOM command not allowed when used memory > 'maxmemory'.",
-            "{write:.20}"
-        );
+        assert_eq!(reply, "-OOM command not allowed when used memory > 'maxmemory'.", "{write:.20}");
     }
     assert_eq!(shell.memory.used(), used);
     assert_eq!(shell.run("DBSIZE"), ":1");
@@ -71,9 +68,7 @@ fn the_books_balance_after_any_sequence_of_commands() {
     let mut shell = Shell::new();
     let mut seed = 7_u64;
     let mut draw = |below: u64| {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     for _ in 0..20_000 {
@@ -102,11 +97,7 @@ fn the_books_balance_after_any_sequence_of_commands() {
     }
     for db in 0..2 {
         shell.db = db;
-        let keys = shell
-            .run("KEYS *")
-            .split(' ')
-            .filter(|word| word.starts_with('k'))
-            .count();
+        let keys = shell.run("KEYS *").split(' ').filter(|word| word.starts_with('k')).count();
         assert_eq!(shell.run("DBSIZE"), format!(":{keys}"));
     }
     shell.run("FLUSHALL");

@@ -45,10 +45,7 @@ impl Text {
         match self {
             Self::Integer(number) => {
                 let sign = usize::from(*number < 0);
-                sign + number
-                    .unsigned_abs()
-                    .checked_ilog10()
-                    .map_or(1, |log| log as usize + 1)
+                sign + number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1)
             }
             Self::Fixed(bytes) => bytes.len(),
             Self::Grown(bytes) => bytes.len(),
@@ -130,34 +127,10 @@ mod tests {
 
     #[test]
     fn only_canonical_integers_count() {
-        for good in [
-            "0",
-            "-1",
-            "7",
-            "10",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
-            assert_eq!(
-                parse_integer(good.as_bytes())
-                    .map(|n| n.to_string())
-                    .as_deref(),
-                Some(good)
-            );
+        for good in ["0", "-1", "7", "10", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(parse_integer(good.as_bytes()).map(|n| n.to_string()).as_deref(), Some(good));
         }
-        for bad in [
-            "",
-            "-",
-            "-0",
-            "+1",
-            "01",
-            " 1",
-            "1 ",
-            "1a",
-            "9223372036854775808",
-            "1.0",
-            "-01",
-        ] {
+        for bad in ["", "-", "-0", "+1", "01", " 1", "1 ", "1a", "9223372036854775808", "1.0", "-01"] {
             assert_eq!(parse_integer(bad.as_bytes()), None, "{bad:?}");
         }
     }

@@ -17,21 +17,13 @@ fn redis() -> App {
 fn names_follow_the_convention_and_are_declared_once() {
     let mut seen = HashSet::new();
     for metric in METRICS {
-        let Metric {
-            name, kind, help, ..
-        } = metric;
+        let Metric { name, kind, help, .. } = metric;
         assert!(seen.insert(name), "{name} is declared twice");
         assert!(
-            name.starts_with("larder_")
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            name.starts_with("larder_") && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "{name}"
         );
-        assert!(
-            !help.is_empty() && !help.ends_with('.') && !help.contains("  "),
-            "{name}: {help}"
-        );
+        assert!(!help.is_empty() && !help.ends_with('.') && !help.contains("  "), "{name}: {help}");
         let part_of_histogram = name.contains("_seconds_");
         let total = name.ends_with("_total");
         assert!(
@@ -46,30 +38,15 @@ fn the_documentation_lists_exactly_the_declared_metrics() {
     let rows: String = METRICS
         .iter()
         .map(|metric| {
-            let labels: Vec<String> = metric
-                .labels
-                .iter()
-                .map(|label| format!("`{label}`"))
-                .collect();
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
             let kind = format!("{:?}", metric.kind).to_lowercase();
-            format!(
-                "| `{}` | {kind} | {} | {} |\n",
-                metric.name,
-                labels.join(", "),
-                metric.help
-            )
+            format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.help)
         })
         .collect();
     let page = include_str!("../../docs/metrics.md");
-    let documented: String = page
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert!(
-        documented == rows,
-        "the table of docs/metrics.md should be:\n{rows}"
-    );
+    let documented: String =
+        page.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+    assert!(documented == rows, "the table of docs/metrics.md should be:\n{rows}");
 }
 
 #[test]
@@ -78,24 +55,13 @@ fn a_page_shows_every_sample_with_help_and_type_in_the_declared_order() {
     app.counters[0].hits.add(3);
     let samples = samples(&app);
     let page = render(&samples);
-    assert!(
-        page.contains("# TYPE larder_cache_hits_total counter\nlarder_cache_hits_total 3\n"),
-        "{page}"
-    );
-    assert!(
-        page.contains("# HELP larder_cache_hits_total Keys of reads"),
-        "{page}"
-    );
+    assert!(page.contains("# TYPE larder_cache_hits_total counter\nlarder_cache_hits_total 3\n"), "{page}");
+    assert!(page.contains("# HELP larder_cache_hits_total Keys of reads"), "{page}");
     assert!(page.contains("larder_build_info{version=\""), "{page}");
     assert!(page.contains("larder_memory_upstream_keys 0\n"), "{page}");
     let values = page.lines().filter(|line| !line.starts_with('#'));
-    let names: Vec<&str> = values
-        .map(|line| line.split(['{', ' ']).next().unwrap_or_default())
-        .collect();
-    assert_eq!(
-        names,
-        samples.iter().map(|sample| sample.name).collect::<Vec<_>>()
-    );
+    let names: Vec<&str> = values.map(|line| line.split(['{', ' ']).next().unwrap_or_default()).collect();
+    assert_eq!(names, samples.iter().map(|sample| sample.name).collect::<Vec<_>>());
     assert_eq!(page, render(&samples));
 }
 
@@ -109,10 +75,7 @@ fn a_label_value_cannot_break_its_line() {
         value: 1.0,
     };
     let page = render(&[sample]);
-    assert!(
-        page.contains(r#"larder_x{upstream="a\"b\\c\nd"} 1"#),
-        "{page}"
-    );
+    assert!(page.contains(r#"larder_x{upstream="a\"b\\c\nd"} 1"#), "{page}");
 }
 
 #[test]
@@ -124,9 +87,8 @@ fn latency_buckets_are_cumulative_and_end_in_the_count() {
     let samples = samples(&app);
     let find = |suffix: &str, le: &str| {
         let name = format!("larder_upstream_latency_seconds_{suffix}");
-        let found = samples.iter().find(|sample| {
-            sample.name == name && sample.labels.iter().all(|(_, value)| value == le)
-        });
+        let found =
+            samples.iter().find(|sample| sample.name == name && sample.labels.iter().all(|(_, value)| value == le));
         found.map(|sample| sample.value)
     };
     assert_eq!(find("bucket", "0.000001"), Some(2.0));
@@ -135,10 +97,7 @@ fn latency_buckets_are_cumulative_and_end_in_the_count() {
     assert_eq!(find("bucket", "4.194304"), Some(3.0));
     assert_eq!(find("bucket", "+Inf"), Some(7.0));
     assert_eq!(find("count", ""), Some(7.0));
-    assert_eq!(
-        find("sum", ""),
-        Some((3 + 4 * u64::from(u32::MAX)) as f64 / 1e6)
-    );
+    assert_eq!(find("sum", ""), Some((3 + 4 * u64::from(u32::MAX)) as f64 / 1e6));
 }
 
 #[test]
@@ -147,11 +106,8 @@ fn coverage_is_shown_under_the_mode_that_gives_it() {
     let origin = app.origin().expect("kind redis");
     let covered = || {
         let samples = samples(&app);
-        let values: Vec<f64> = samples
-            .iter()
-            .filter(|one| one.name == "larder_cache_covered")
-            .map(|one| one.value)
-            .collect();
+        let values: Vec<f64> =
+            samples.iter().filter(|one| one.name == "larder_cache_covered").map(|one| one.value).collect();
         values
     };
     assert_eq!(covered(), [0.0, 0.0]);

@@ -31,19 +31,8 @@ pub fn same_in_both(reply: &[u8], shape: Shape) -> bool {
         owed -= 1;
         let outermost = reader.pos == 0;
         match reader.head() {
-            Ok(
-                Head::Line {
-                    kind: b'+' | b'-' | b':',
-                    ..
-                }
-                | Head::Text { kind: b'$', .. }
-                | Head::Null { .. },
-            ) => {}
-            Ok(Head::Aggregate {
-                kind: b'*',
-                elements,
-                ..
-            }) => {
+            Ok(Head::Line { kind: b'+' | b'-' | b':', .. } | Head::Text { kind: b'$', .. } | Head::Null { .. }) => {}
+            Ok(Head::Aggregate { kind: b'*', elements, .. }) => {
                 if outermost && shape.pairs && reader.pairs_follow() {
                     return false;
                 }
@@ -65,11 +54,7 @@ impl<'a> Reader<'a> {
     fn convert(&mut self, shape: Shape, out: &mut Vec<u8>) -> Result<(), Malformed> {
         let head = self.element()?;
         match head {
-            Head::Aggregate {
-                kind: b'*',
-                elements,
-                ..
-            } if shape.pairs && self.pairs_follow() => {
+            Head::Aggregate { kind: b'*', elements, .. } if shape.pairs && self.pairs_follow() => {
                 // `elements` is at most 2^31, see `scan`.
                 encode::array(out, 2 * elements as usize);
                 for _ in 0..elements {
@@ -84,20 +69,11 @@ impl<'a> Reader<'a> {
                 self.write_elements(inside, shape.nulls, out)?;
             }
         }
-        if self.pos == self.reply.len() {
-            Ok(())
-        } else {
-            Err(Malformed("bytes behind the reply"))
-        }
+        if self.pos == self.reply.len() { Ok(()) } else { Err(Malformed("bytes behind the reply")) }
     }
 
     /// Writes the next `owed` elements and all that is inside them.
-    fn write_elements(
-        &mut self,
-        mut owed: u64,
-        nulls: Nulls,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
+    fn write_elements(&mut self, mut owed: u64, nulls: Nulls, out: &mut Vec<u8>) -> Result<(), Malformed> {
         while owed > 0 {
             let head = self.element()?;
             owed = (owed - 1).saturating_add(self.write(head, nulls, out)?);
@@ -108,19 +84,9 @@ impl<'a> Reader<'a> {
     /// Writes one element; returns how many elements it holds, which are to be written next.
     fn write(&self, head: Head, nulls: Nulls, out: &mut Vec<u8>) -> Result<u64, Malformed> {
         match head {
-            Head::Line { kind, start, end } => {
-                self.write_line(kind, &self.reply[start..end], nulls, out)
-            }
-            Head::Text {
-                kind: b'$',
-                start,
-                end,
-            } => encode::bulk(out, &self.reply[start..end]),
-            Head::Text {
-                kind: b'!',
-                start,
-                end,
-            } => {
+            Head::Line { kind, start, end } => self.write_line(kind, &self.reply[start..end], nulls, out),
+            Head::Text { kind: b'$', start, end } => encode::bulk(out, &self.reply[start..end]),
+            Head::Text { kind: b'!', start, end } => {
                 out.push(b'-');
                 out.extend(self.reply[start..end].iter().copied().map(encode::one_line));
                 out.extend_from_slice(b"\r\n");
@@ -165,11 +131,7 @@ impl<'a> Reader<'a> {
         loop {
             let head = self.head()?;
             match head {
-                Head::Aggregate {
-                    kind: b'|',
-                    elements,
-                    ..
-                } => {
+                Head::Aggregate { kind: b'|', elements, .. } => {
                     inside_attribute = inside_attribute.saturating_add(elements);
                 }
                 _ if inside_attribute == 0 => return Ok(head),
@@ -183,32 +145,19 @@ impl<'a> Reader<'a> {
 
     /// The next element's own bytes, whatever it is.
     fn head(&mut self) -> Result<Head, Malformed> {
-        let head =
-            Head::read(self.reply, self.pos, &mut 0)?.ok_or(Malformed("the reply is cut off"))?;
+        let head = Head::read(self.reply, self.pos, &mut 0)?.ok_or(Malformed("the reply is cut off"))?;
         self.pos = head.end(self.reply)?;
         Ok(head)
     }
 
     /// Whether the next element is an array of two. If the first one of an array is, all are.
     fn pairs_follow(&self) -> bool {
-        Reader {
-            reply: self.reply,
-            pos: self.pos,
-        }
-        .element()
-        .is_ok_and(is_pair)
+        Reader { reply: self.reply, pos: self.pos }.element().is_ok_and(is_pair)
     }
 }
 
 fn is_pair(head: Head) -> bool {
-    matches!(
-        head,
-        Head::Aggregate {
-            kind: b'*',
-            elements: 2,
-            ..
-        }
-    )
+    matches!(head, Head::Aggregate { kind: b'*', elements: 2, .. })
 }
 
 #[cfg(test)]

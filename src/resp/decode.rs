@@ -120,11 +120,7 @@ impl Decoder {
     /// # Errors
     /// The bytes break the protocol or a limit: answer with the error's text and close the connection.
     #[inline]
-    pub fn decode(
-        &mut self,
-        buf: &[u8],
-        limits: &DecodeLimits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    pub fn decode(&mut self, buf: &[u8], limits: &DecodeLimits) -> Result<Option<usize>, ProtocolError> {
         if self.stage == Stage::Done {
             self.restart();
         }
@@ -151,11 +147,7 @@ impl Decoder {
         if self.stage != Stage::Done || self.args.is_empty() {
             return None;
         }
-        let wire = if self.inline.is_empty() {
-            buf.get(..self.pos)?
-        } else {
-            &self.inline
-        };
+        let wire = if self.inline.is_empty() { buf.get(..self.pos)? } else { &self.inline };
         Some(Command::new(wire, &self.args))
     }
 
@@ -205,11 +197,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn arguments(
-        &mut self,
-        buf: &[u8],
-        limits: &DecodeLimits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn arguments(&mut self, buf: &[u8], limits: &DecodeLimits) -> Result<Option<usize>, ProtocolError> {
         while self.owed > 0 {
             let end = match self.end {
                 Some(end) => end,
@@ -226,10 +214,7 @@ impl Decoder {
                 return Err(ProtocolError::UnterminatedBulk);
             }
             // `length` keeps every command below 4 GiB.
-            self.args.push(Span {
-                start: self.pos as u32,
-                end: end as u32,
-            });
+            self.args.push(Span { start: self.pos as u32, end: end as u32 });
             self.pos = end + 2;
             self.end = None;
             self.owed -= 1;
@@ -240,11 +225,7 @@ impl Decoder {
 
     /// The `$len` line at `pos`: moves behind it and says where the argument will end.
     #[inline]
-    fn length(
-        &mut self,
-        buf: &[u8],
-        limits: &DecodeLimits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn length(&mut self, buf: &[u8], limits: &DecodeLimits) -> Result<Option<usize>, ProtocolError> {
         use ProtocolError::{ExpectedBulk, InvalidLength, TooBigLengthLine, TooBigRequest};
         match buf.get(self.pos) {
             None => return Ok(None),
@@ -255,19 +236,14 @@ impl Decoder {
             Some(found) => found,
             None => match self.line(buf, self.pos, limits, TooBigLengthLine, InvalidLength)? {
                 None => return Ok(None),
-                Some((length, behind)) => {
-                    (usize::try_from(length).map_err(|_| InvalidLength)?, behind)
-                }
+                Some((length, behind)) => (usize::try_from(length).map_err(|_| InvalidLength)?, behind),
             },
         };
         if length > limits.max_bulk {
             return Err(InvalidLength);
         }
         // Spans are 32 bits wide, so a command stays below 4 GiB whatever the limits say.
-        let room = limits
-            .max_request
-            .min(u32::MAX as usize)
-            .saturating_sub(behind);
+        let room = limits.max_request.min(u32::MAX as usize).saturating_sub(behind);
         if length.saturating_add(2) > room {
             return Err(TooBigRequest);
         }
@@ -288,21 +264,11 @@ impl Decoder {
     ) -> Result<Option<(i64, usize)>, ProtocolError> {
         let from = self.searched.max(at);
         // The line's end may lie at `max_inline`, as in Redis, which looks for an end before it counts.
-        let until = buf
-            .len()
-            .min(at.saturating_add(limits.max_inline).saturating_add(1));
+        let until = buf.len().min(at.saturating_add(limits.max_inline).saturating_add(1));
         let unseen = buf.get(from..until).unwrap_or_default();
-        let Some(end) = unseen
-            .iter()
-            .position(|byte| *byte == b'\r')
-            .map(|i| from + i)
-        else {
+        let Some(end) = unseen.iter().position(|byte| *byte == b'\r').map(|i| from + i) else {
             self.searched = until.max(from);
-            return if buf.len().saturating_sub(at) > limits.max_inline {
-                Err(too_big)
-            } else {
-                Ok(None)
-            };
+            return if buf.len().saturating_sub(at) > limits.max_inline { Err(too_big) } else { Ok(None) };
         };
         self.searched = end;
         match buf.get(end + 1) {
@@ -317,29 +283,20 @@ impl Decoder {
 
     /// A command that was typed: words up to a line feed.
     #[cold]
-    fn inline(
-        &mut self,
-        buf: &[u8],
-        limits: &DecodeLimits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn inline(&mut self, buf: &[u8], limits: &DecodeLimits) -> Result<Option<usize>, ProtocolError> {
         let most = limits.max_inline.min(limits.max_request);
         let until = buf.len().min(most.saturating_add(1));
         let unseen = buf.get(self.searched..until).unwrap_or_default();
         let Some(i) = unseen.iter().position(|byte| matches!(byte, b'\n' | 0)) else {
             self.searched = until.max(self.searched);
-            return if buf.len() > most {
-                Err(ProtocolError::TooBigInline)
-            } else {
-                Ok(None)
-            };
+            return if buf.len() > most { Err(ProtocolError::TooBigInline) } else { Ok(None) };
         };
         let end = self.searched + i;
         if buf[end] == 0 {
             return Err(ProtocolError::ZeroByteInline);
         }
         let line = &buf[..end];
-        let words = inline::split(line.strip_suffix(b"\r").unwrap_or(line))
-            .ok_or(ProtocolError::UnbalancedQuotes)?;
+        let words = inline::split(line.strip_suffix(b"\r").unwrap_or(line)).ok_or(ProtocolError::UnbalancedQuotes)?;
         if words.len() > limits.max_args {
             return Err(ProtocolError::InvalidCount);
         }

@@ -42,11 +42,7 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &str) {
 
 /// A byte as it may stand in a line: Redis, too, puts a space for CR and for LF.
 pub(super) fn one_line(byte: u8) -> u8 {
-    if matches!(byte, b'\r' | b'\n') {
-        b' '
-    } else {
-        byte
-    }
+    if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }
 }
 
 /// The status `OK`.
@@ -140,11 +136,7 @@ fn seventeen_digits(value: f64) -> String {
 
 /// Without the zeros behind the last digit of a fraction.
 fn trimmed(text: &str) -> &str {
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 /// A truth value: `:1` or `:0` in RESP2, `#t` or `#f` in RESP3.

@@ -86,9 +86,7 @@ impl<'a> Command<'a> {
     /// Arguments from `from` on.
     pub fn args(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let wire = self.wire;
-        self.args[from.min(self.args.len())..]
-            .iter()
-            .map(move |span| &wire[span.start as usize..span.end as usize])
+        self.args[from.min(self.args.len())..].iter().map(move |span| &wire[span.start as usize..span.end as usize])
     }
 
     /// The wire bytes of the arguments behind argument `i`: length-delimited and exact, hence a safe cache key.
@@ -98,7 +96,6 @@ impl<'a> Command<'a> {
 
     /// Whether argument `i` exists and equals `word`, whatever its case.
     pub fn is(&self, i: usize, word: &str) -> bool {
-        self.opt(i)
-            .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+        self.opt(i).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     }
 }

@@ -20,11 +20,7 @@ pub(super) fn length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             let ends = byte == b'\r' && digits > 0 && *line.get(digits + 1)? == b'\n';
-            return if ends {
-                Some((usize::try_from(value).ok()?, at + digits + 2))
-            } else {
-                None
-            };
+            return if ends { Some((usize::try_from(value).ok()?, at + digits + 2)) } else { None };
         }
         // A digit behind a zero that stands first.
         if digits == SHORT || (digits == 1 && value == 0) {
@@ -55,11 +51,7 @@ pub fn integer(text: &[u8]) -> Option<i64> {
         // Counted downwards, since the smallest integer has no positive twin.
         value = value.checked_mul(10)?.checked_sub(i64::from(digit))?;
     }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    }
+    if negative { Some(value) } else { value.checked_neg() }
 }
 
 /// Appends `value` in decimal.
@@ -105,14 +97,8 @@ mod tests {
         assert_eq!(length(b"$0\r\n", 1), Some((0, 4)));
         assert_eq!(length(b"16\r\nx", 0), Some((16, 4)));
         assert_eq!(length(b"4294967297\r\n", 0), Some((4_294_967_297, 12)));
-        let wrong = [
-            "", "1", "1\r", "\r\n", "01\r\n", "00\r\n", "+1\r\n", "-1\r\n", " 1\r\n", "1 \r\n",
-            "1\rx", "1\n",
-        ];
-        for text in wrong
-            .into_iter()
-            .chain(["99999999999\r\n", "18446744073709551617\r\n"])
-        {
+        let wrong = ["", "1", "1\r", "\r\n", "01\r\n", "00\r\n", "+1\r\n", "-1\r\n", " 1\r\n", "1 \r\n", "1\rx", "1\n"];
+        for text in wrong.into_iter().chain(["99999999999\r\n", "18446744073709551617\r\n"]) {
             assert_eq!(length(text.as_bytes(), 0), None, "{text:?}");
         }
     }
@@ -123,20 +109,9 @@ mod tests {
         assert_eq!(integer(b"-1"), Some(-1));
         assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
         assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
-        for text in [
-            "",
-            "-",
-            "-0",
-            "00",
-            "01",
-            "-01",
-            "+1",
-            " 1",
-            "1 ",
-            "1a",
-            "9223372036854775808",
-            "-9223372036854775809",
-        ] {
+        for text in
+            ["", "-", "-0", "00", "01", "-01", "+1", " 1", "1 ", "1a", "9223372036854775808", "-9223372036854775809"]
+        {
             assert_eq!(integer(text.as_bytes()), None, "{text:?}");
         }
     }

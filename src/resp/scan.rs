@@ -117,10 +117,7 @@ fn whole(buf: &[u8]) -> Option<usize> {
             (buf.get(end..end + 2)? == b"\r\n").then_some(end + 2)
         }
         b'+' | b'-' | b':' => {
-            let end = buf
-                .iter()
-                .take(SHORT_LINE)
-                .position(|byte| *byte == b'\n')?;
+            let end = buf.iter().take(SHORT_LINE).position(|byte| *byte == b'\n')?;
             (buf[end - 1] == b'\r').then_some(end + 1)
         }
         _ => None,
@@ -150,22 +147,16 @@ impl Head {
     /// Reads the element at `at`; `searched` remembers how far an unfinished line was seen. `None`: the line that it
     /// begins with is not whole.
     #[inline]
-    pub(super) fn read(
-        buf: &[u8],
-        at: usize,
-        searched: &mut usize,
-    ) -> Result<Option<Self>, Malformed> {
+    pub(super) fn read(buf: &[u8], at: usize, searched: &mut usize) -> Result<Option<Self>, Malformed> {
         let Some(&kind) = buf.get(at) else {
             return Ok(None);
         };
         match kind {
             b'+' | b'-' | b':' | b',' | b'(' | b'_' | b'#' => Self::line(buf, at, kind, searched),
-            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => {
-                match number::length(buf, at + 1) {
-                    Some((length, start)) => Self::sized(kind, length, start).map(Some),
-                    None => Self::odd(buf, at, kind),
-                }
-            }
+            b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => match number::length(buf, at + 1) {
+                Some((length, start)) => Self::sized(kind, length, start).map(Some),
+                None => Self::odd(buf, at, kind),
+            },
             b';' | b'.' => Err(Malformed("a part of a streamed type")),
             _ => Err(Malformed("an unknown type")),
         }
@@ -182,18 +173,10 @@ impl Head {
     }
 
     /// A line ends with the first CR LF; a CR or LF alone is part of it, as client libraries have it.
-    fn line(
-        buf: &[u8],
-        at: usize,
-        kind: u8,
-        searched: &mut usize,
-    ) -> Result<Option<Self>, Malformed> {
+    fn line(buf: &[u8], at: usize, kind: u8, searched: &mut usize) -> Result<Option<Self>, Malformed> {
         let mut from = (*searched).max(at + 1);
         loop {
-            let Some(i) = buf
-                .get(from..)
-                .and_then(|unseen| unseen.iter().position(|byte| *byte == b'\n'))
-            else {
+            let Some(i) = buf.get(from..).and_then(|unseen| unseen.iter().position(|byte| *byte == b'\n')) else {
                 *searched = buf.len();
                 return Ok(None);
             };
@@ -206,9 +189,7 @@ impl Head {
         let (start, end) = (at + 1, from - 1);
         match (kind, &buf[start..end]) {
             (b'_', text) if !text.is_empty() => Err(Malformed("a null with a text")),
-            (b'#', text) if !matches!(text, b"t" | b"f") => {
-                Err(Malformed("a boolean neither true nor false"))
-            }
+            (b'#', text) if !matches!(text, b"t" | b"f") => Err(Malformed("a boolean neither true nor false")),
             _ => Ok(Some(Self::Line { kind, start, end })),
         }
     }
@@ -219,21 +200,9 @@ impl Head {
         }
         let count = length as u64;
         Ok(match kind {
-            b'$' | b'!' | b'=' => Self::Text {
-                kind,
-                start,
-                end: start + length,
-            },
-            b'%' | b'|' => Self::Aggregate {
-                kind,
-                elements: 2 * count,
-                end: start,
-            },
-            _ => Self::Aggregate {
-                kind,
-                elements: count,
-                end: start,
-            },
+            b'$' | b'!' | b'=' => Self::Text { kind, start, end: start + length },
+            b'%' | b'|' => Self::Aggregate { kind, elements: 2 * count, end: start },
+            _ => Self::Aggregate { kind, elements: count, end: start },
         })
     }
 
@@ -247,10 +216,7 @@ impl Head {
         match line.iter().position(|byte| *byte == b'\n') {
             None if line.len() < LENGTH_LINE => Ok(None),
             Some(end) if &line[..end] == b"-1\r" && matches!(kind, b'$' | b'*') => {
-                Ok(Some(Self::Null {
-                    kind,
-                    end: at + 1 + end + 1,
-                }))
+                Ok(Some(Self::Null { kind, end: at + 1 + end + 1 }))
             }
             _ => Err(Malformed("not a length")),
         }

@@ -9,9 +9,7 @@ const DEPTH: u32 = 8;
 /// A RESP2 reply.
 pub(super) fn resp2() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![leaf(), Just(b"$-1\r\n".to_vec()), Just(b"*-1\r\n".to_vec())]
-        .prop_recursive(DEPTH, 64, 6, |inside| {
-            vec(inside, 0..6).prop_map(|of| aggregate('*', 1, &of))
-        })
+        .prop_recursive(DEPTH, 64, 6, |inside| vec(inside, 0..6).prop_map(|of| aggregate('*', 1, &of)))
         .boxed()
 }
 
@@ -24,21 +22,16 @@ pub(super) fn resp3() -> BoxedStrategy<Vec<u8>> {
         Just(b",inf\r\n".to_vec()),
         any::<i32>().prop_map(|n| format!(",{}\r\n", f64::from(n) / 64.0).into_bytes()),
         "-?[1-9][0-9]{0,80}".prop_map(|digits| format!("({digits}\r\n").into_bytes()),
-        "[a-z ]{0,20}"
-            .prop_map(|text| format!("={}\r\ntxt:{text}\r\n", text.len() + 4).into_bytes()),
-        "ERR [a-z\r\n]{0,20}"
-            .prop_map(|text| format!("!{}\r\n{text}\r\n", text.len()).into_bytes()),
+        "[a-z ]{0,20}".prop_map(|text| format!("={}\r\ntxt:{text}\r\n", text.len() + 4).into_bytes()),
+        "ERR [a-z\r\n]{0,20}".prop_map(|text| format!("!{}\r\n{text}\r\n", text.len()).into_bytes()),
     ];
     prop_oneof![leaf(), only_resp3]
         .prop_recursive(DEPTH, 64, 6, |inside| {
             prop_oneof![
                 vec(inside.clone(), 0..6).prop_map(|of| aggregate('*', 1, &of)),
                 vec(bulk(), 0..6).prop_map(|of| aggregate('~', 1, &of)),
-                vec(
-                    (bulk(), inside).prop_map(|(key, value)| [key, value].concat()),
-                    0..4
-                )
-                .prop_map(|of| aggregate('%', 1, &of)),
+                vec((bulk(), inside).prop_map(|(key, value)| [key, value].concat()), 0..4)
+                    .prop_map(|of| aggregate('%', 1, &of)),
             ]
         })
         .boxed()
@@ -64,23 +57,11 @@ fn leaf() -> BoxedStrategy<Vec<u8>> {
 
 fn bulk() -> BoxedStrategy<Vec<u8>> {
     // CR, LF and type bytes more often than chance has them.
-    let byte = prop_oneof![
-        any::<u8>(),
-        Just(b'\r'),
-        Just(b'\n'),
-        Just(b'$'),
-        Just(b'*')
-    ];
-    vec(byte, 0..40)
-        .prop_map(|body| [format!("${}\r\n", body.len()).as_bytes(), &body, b"\r\n"].concat())
-        .boxed()
+    let byte = prop_oneof![any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'$'), Just(b'*')];
+    vec(byte, 0..40).prop_map(|body| [format!("${}\r\n", body.len()).as_bytes(), &body, b"\r\n"].concat()).boxed()
 }
 
 /// An aggregate whose header counts `each` of the given values as one (an attribute counts pairs).
 fn aggregate(kind: char, each: usize, of: &[Vec<u8>]) -> Vec<u8> {
-    [
-        format!("{kind}{}\r\n", of.len() / each).into_bytes(),
-        of.concat(),
-    ]
-    .concat()
+    [format!("{kind}{}\r\n", of.len() / each).into_bytes(), of.concat()].concat()
 }

@@ -12,16 +12,8 @@ const NAME: &str = "larder-auth";
 const DEFAULT_USER: &str = "default";
 
 /// What can be said of credentials without asking the upstream.
-pub fn known(
-    endpoint: &Endpoint,
-    verdicts: &Verdicts,
-    credentials: &Credentials,
-) -> Option<Verdict> {
-    if endpoint
-        .credentials
-        .as_ref()
-        .is_some_and(|own| same(own, credentials))
-    {
+pub fn known(endpoint: &Endpoint, verdicts: &Verdicts, credentials: &Credentials) -> Option<Verdict> {
+    if endpoint.credentials.as_ref().is_some_and(|own| same(own, credentials)) {
         return Some(Verdict::Configured);
     }
     verdicts.known(credentials)
@@ -48,19 +40,8 @@ pub async fn verify(
 
 async fn ask(endpoint: &Endpoint, credentials: &Arc<Credentials>) -> Result<Verdict, Failure> {
     // RESP2, since AUTH and HELLO differ: with a password alone AUTH says when none is needed, HELLO takes any.
-    let identity = |credentials| Identity {
-        database: 0,
-        proto: Proto::Resp2,
-        credentials,
-    };
-    match wire::open(
-        endpoint,
-        &identity(Some(Arc::clone(credentials))),
-        NAME,
-        &[],
-    )
-    .await
-    {
+    let identity = |credentials| Identity { database: 0, proto: Proto::Resp2, credentials };
+    match wire::open(endpoint, &identity(Some(Arc::clone(credentials))), NAME, &[]).await {
         Ok(wire) => wire.close().await,
         Err(Failure::Refused(words)) => return Ok(Verdict::Refused(words.into())),
         Err(failure) => return Err(failure),
@@ -86,17 +67,11 @@ pub fn user(credentials: &Credentials) -> &str {
 
 /// Whether both are the same user's with the same password. The time does not tell how much of a guess was right.
 fn same(own: &Credentials, guess: &Credentials) -> bool {
-    let (password, guessed) = (
-        own.password.expose().as_bytes(),
-        guess.password.expose().as_bytes(),
-    );
+    let (password, guessed) = (own.password.expose().as_bytes(), guess.password.expose().as_bytes());
     let mut difference = password.len() ^ guessed.len();
     for (at, byte) in guessed.iter().enumerate() {
         // An empty password has no byte to compare with, and differs in length from every guess that has one.
-        let expected = password
-            .get(at % password.len().max(1))
-            .copied()
-            .unwrap_or_default();
+        let expected = password.get(at % password.len().max(1)).copied().unwrap_or_default();
         difference |= usize::from(expected ^ byte);
     }
     (user(own) == user(guess)) & (std::hint::black_box(difference) == 0)
@@ -108,10 +83,7 @@ mod tests {
     use crate::config::Secret;
 
     fn of(user: Option<&str>, password: &str) -> Credentials {
-        Credentials {
-            username: user.map(str::to_owned),
-            password: Secret::new(password),
-        }
+        Credentials { username: user.map(str::to_owned), password: Secret::new(password) }
     }
 
     #[test]
@@ -119,17 +91,8 @@ mod tests {
         assert!(same(&of(None, "pw"), &of(Some("default"), "pw")));
         assert!(same(&of(Some("app"), "pw"), &of(Some("app"), "pw")));
         assert!(same(&of(None, ""), &of(None, "")));
-        for (user, password) in [
-            (Some("app"), "pw"),
-            (None, "p"),
-            (None, "pwpw"),
-            (None, ""),
-            (None, "pW"),
-        ] {
-            assert!(
-                !same(&of(None, "pw"), &of(user, password)),
-                "{user:?} {password}"
-            );
+        for (user, password) in [(Some("app"), "pw"), (None, "p"), (None, "pwpw"), (None, ""), (None, "pW")] {
+            assert!(!same(&of(None, "pw"), &of(user, password)), "{user:?} {password}");
         }
         assert!(!same(&of(None, ""), &of(None, "x")));
     }

@@ -44,17 +44,8 @@ pub struct Verdicts {
 
 impl Default for Verdicts {
     fn default() -> Self {
-        let cache = |life| {
-            Cache::builder()
-                .max_capacity(MOST)
-                .time_to_live(life)
-                .build()
-        };
-        Self {
-            good: cache(GOOD),
-            refused: cache(REFUSED),
-            turns: Semaphore::new(AT_ONCE),
-        }
+        let cache = |life| Cache::builder().max_capacity(MOST).time_to_live(life).build();
+        Self { good: cache(GOOD), refused: cache(REFUSED), turns: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -68,9 +59,7 @@ impl fmt::Debug for Verdicts {
 impl Verdicts {
     /// What the upstream said of these credentials lately.
     pub fn known(&self, credentials: &Credentials) -> Option<Verdict> {
-        self.good
-            .get(credentials)
-            .or_else(|| self.refused.get(credentials))
+        self.good.get(credentials).or_else(|| self.refused.get(credentials))
     }
 
     /// Keeps what it said.
@@ -103,10 +92,7 @@ mod tests {
         verdicts.keep(&of(Some("a"), "x"), &Verdict::Own);
         verdicts.keep(&of(Some("a"), "y"), &Verdict::Refused("WRONGPASS".into()));
         assert_eq!(verdicts.known(&of(Some("a"), "x")), Some(Verdict::Own));
-        assert_eq!(
-            verdicts.known(&of(Some("a"), "y")),
-            Some(Verdict::Refused("WRONGPASS".into()))
-        );
+        assert_eq!(verdicts.known(&of(Some("a"), "y")), Some(Verdict::Refused("WRONGPASS".into())));
         assert_eq!(verdicts.known(&of(Some("b"), "x")), None);
         assert_eq!(verdicts.known(&of(None, "x")), None);
     }
@@ -114,15 +100,9 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed() {
         let verdicts = Verdicts::default();
-        let credentials = Credentials {
-            username: Some("ann".into()),
-            password: Secret::new("hush"),
-        };
+        let credentials = Credentials { username: Some("ann".into()), password: Secret::new("hush") };
         verdicts.keep(&credentials, &Verdict::Own);
         let printed = format!("{verdicts:?}");
-        assert!(
-            !printed.contains("ann") && !printed.contains("hush"),
-            "{printed}"
-        );
+        assert!(!printed.contains("ann") && !printed.contains("hush"), "{printed}");
     }
 }

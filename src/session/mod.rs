@@ -127,12 +127,8 @@ const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let session = Rc::new(Session {
-        id: client.id,
-        client,
-        state: RefCell::new(State::new()),
-        worker: Rc::clone(&worker),
-    });
+    let session =
+        Rc::new(Session { id: client.id, client, state: RefCell::new(State::new()), worker: Rc::clone(&worker) });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -186,11 +182,7 @@ impl State {
 
     /// As what the session's commands are forwarded.
     pub fn identity(&self, own: Option<&Arc<Credentials>>) -> Identity {
-        Identity {
-            database: self.database,
-            proto: self.proto,
-            credentials: self.credentials.as_ref().or(own).cloned(),
-        }
+        Identity { database: self.database, proto: self.proto, credentials: self.credentials.as_ref().or(own).cloned() }
     }
 
     /// The database, protocol version or user is about to change.
@@ -282,7 +274,10 @@ impl Session {
                 let sent = crate::serve::forward_again(self, seq, request);
                 if !sent {
                     self.deliver(seq, 1, |out, _| {
-                        encode::error(out, "ERR the upstream connection was lost while this read was awaited; it can be repeated");
+                        encode::error(
+                            out,
+                            "ERR the upstream connection was lost while this read was awaited; it can be repeated",
+                        );
                     });
                 }
             }
@@ -359,7 +354,10 @@ impl Session {
         if state.replies.unsent() >= state.output_allowance {
             state.starved = true;
         }
-        state.stalled || state.busy || state.starved || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
+        state.stalled
+            || state.busy
+            || state.starved
+            || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
     }
 
     /// Serves the commands that lie in the session's own buffer.

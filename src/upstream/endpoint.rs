@@ -67,7 +67,10 @@ impl fmt::Display for Failure {
             Self::Connect(why) => write!(f, "cannot be reached ({why})"),
             Self::Refused(why) => write!(f, "refused the connection ({why})"),
             Self::Lost(why) => {
-                write!(f, "closed the connection before it answered ({why}); a write may or may not have been carried out")
+                write!(
+                    f,
+                    "closed the connection before it answered ({why}); a write may or may not have been carried out"
+                )
             }
             Self::Timeout(limit) => {
                 write!(f, "did not answer within {limit:?}; a write may or may not have been carried out")

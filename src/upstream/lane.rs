@@ -243,7 +243,10 @@ impl<R: Receiver + 'static> Lane<R> {
                     start = used;
                     continue;
                 }
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a push between replies of a shared connection"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a push between replies of a shared connection",
+                ));
             }
             if let Some(length) = whole {
                 used += length;

@@ -242,7 +242,8 @@ async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode, 
     let refused = match opened {
         Ok(mut wire) => {
             // Some managed services say OK and do nothing.
-            let info = wire.ask(&[b"CLIENT", b"TRACKINGINFO"]).await.map_err(|error| Failure::Lost(error.to_string()))?;
+            let info =
+                wire.ask(&[b"CLIENT", b"TRACKINGINFO"]).await.map_err(|error| Failure::Lost(error.to_string()))?;
             if info.windows(4).any(|window| window == b"\r\non") || info.starts_with(b"-ERR unknown subcommand") {
                 return Ok((wire, Mode::Tracking, Proto::Resp3));
             }
@@ -264,7 +265,13 @@ async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode, 
 }
 
 impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
-    async fn serve(&mut self, mut wire: Wire, endpoint: &Endpoint, tracked: &Tracked<J>, scratch: &mut [u8]) -> io::Error {
+    async fn serve(
+        &mut self,
+        mut wire: Wire,
+        endpoint: &Endpoint,
+        tracked: &Tracked<J>,
+        scratch: &mut [u8],
+    ) -> io::Error {
         let mut beat = tokio::time::interval(endpoint.heartbeat.interval);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let timeout = Micros::of(endpoint.heartbeat.timeout);
@@ -282,7 +289,10 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
                 let now = Micros::now();
                 let late = self.awaited.front().is_some_and(|(_, sent_at)| now.since(*sent_at) > timeout);
                 if late && now.since(self.heard_at) > timeout {
-                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the heartbeat was not answered in time"));
+                    return Poll::Ready(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the heartbeat was not answered in time",
+                    ));
                 }
             }
             tracked.waker.register(cx.waker());
@@ -396,7 +406,9 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             }
             Awaited::Heartbeat => (self.handler)(Event::Alive { sent_at }),
             // An error here (NOPERM, LOADING) comes again for the value; -2 keeps the life short until then.
-            Awaited::Expiry => self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?)).unwrap_or(-2)),
+            Awaited::Expiry => {
+                self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?)).unwrap_or(-2))
+            }
             Awaited::Value(tag) => {
                 let expiries = std::mem::take(&mut self.expiries);
                 (self.handler)(Event::Done { tag, pttls: &expiries, reply: frame, sent_at });

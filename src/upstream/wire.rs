@@ -133,7 +133,11 @@ impl Wire {
             out.shrink_to(READ);
         }
         // Plain sockets have nothing to flush; TLS may.
-        if matches!(self.stream, Stream::Tls(_)) { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+        if matches!(self.stream, Stream::Tls(_)) {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     /// Reads once and hands every whole reply to `take`, in order. `scratch` is the worker's read buffer.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::history::{
-    Cell, EXPIRY_SLACK, FOREIGN_BOUND, MEMBERS, Promise, Read, Seen, Via, Violation, Write,
-};
+use super::history::{Cell, EXPIRY_SLACK, FOREIGN_BOUND, MEMBERS, Promise, Read, Seen, Via, Violation, Write};
 
 /// The writes of one unit in their order. The first is the state at the start.
 #[derive(Clone, Debug)]
@@ -27,10 +25,7 @@ impl<'a> Timeline<'a> {
     /// `writes` in the order in which they were sent; the first one is the state before the run.
     pub fn new(name: &'a str, writes: &'a [Write]) -> Self {
         assert!(!writes.is_empty(), "{name} has no first state");
-        assert!(
-            writes.is_sorted_by_key(|write| write.start),
-            "the writes of {name} have one order"
-        );
+        assert!(writes.is_sorted_by_key(|write| write.start), "the writes of {name} have one order");
         Self { name, writes }
     }
 
@@ -40,14 +35,9 @@ impl<'a> Timeline<'a> {
     /// The promise that it breaks.
     pub fn judge(&self, read: &Read) -> Result<(), Violation> {
         let bounds = self.bounds(read);
-        let oldest = bounds
-            .same_connection
-            .max(bounds.same_proxy)
-            .max(bounds.foreign);
+        let oldest = bounds.same_connection.max(bounds.same_proxy).max(bounds.foreign);
         let allowed = oldest..=bounds.newest;
-        if self.writes[allowed]
-            .iter()
-            .any(|write| (0..MEMBERS).all(|member| shows(read, member, &write.cells[member])))
+        if self.writes[allowed].iter().any(|write| (0..MEMBERS).all(|member| shows(read, member, &write.cells[member])))
         {
             return Ok(());
         }
@@ -68,35 +58,20 @@ impl<'a> Timeline<'a> {
     }
 
     fn bounds(&self, read: &Read) -> Bounds {
-        let newest = self
-            .writes
-            .partition_point(|write| write.start < read.end)
-            .saturating_sub(1);
-        let acked_before = |moment: u64| {
-            self.writes
-                .partition_point(|write| write.ack < moment)
-                .saturating_sub(1)
-        };
+        let newest = self.writes.partition_point(|write| write.start < read.end).saturating_sub(1);
+        let acked_before = |moment: u64| self.writes.partition_point(|write| write.ack < moment).saturating_sub(1);
         let acked = acked_before(read.start);
         let same_proxy = match read.via {
             Via::Origin => acked,
             // From the newest acknowledged one back to one that this proxy acknowledged.
-            via => self.writes[..=acked]
-                .iter()
-                .rposition(|write| write.via == via)
-                .unwrap_or(0),
+            via => self.writes[..=acked].iter().rposition(|write| write.via == via).unwrap_or(0),
         };
         let foreign = acked_before(read.start.saturating_sub(nanos(FOREIGN_BOUND)));
         let same_connection = match read.after {
             0 => 0,
             after => self.writes.partition_point(|write| write.start < after),
         };
-        Bounds {
-            same_connection,
-            same_proxy,
-            foreign,
-            newest,
-        }
+        Bounds { same_connection, same_proxy, foreign, newest }
     }
 
     /// Which promise a read breaks that matches no allowed state.
@@ -115,18 +90,11 @@ impl<'a> Timeline<'a> {
             return if each { Promise::C7 } else { Promise::C8 };
         };
         if shown >= oldest {
-            return if read.seen.contains(&Seen::Missing) {
-                Promise::C8
-            } else {
-                Promise::C4
-            };
+            return if read.seen.contains(&Seen::Missing) { Promise::C8 } else { Promise::C4 };
         }
         let deleted_since = |member: usize| {
             let asked = !matches!(read.seen[member], Seen::NotAsked | Seen::Missing);
-            asked
-                && self.writes[shown + 1..=oldest]
-                    .iter()
-                    .any(|write| write.cells[member].version == 0)
+            asked && self.writes[shown + 1..=oldest].iter().any(|write| write.cells[member].version == 0)
         };
         if shown < bounds.same_connection {
             Promise::C1
@@ -143,22 +111,12 @@ impl<'a> Timeline<'a> {
         // The ends of the range say what happened; a long middle does not.
         let chosen = (from..=to).filter(|number| number - from < 8 || to - number < 4);
         let write = |number: usize| {
-            let Write {
-                start,
-                ack,
-                via,
-                cells,
-            } = &self.writes[number];
+            let Write { start, ack, via, cells } = &self.writes[number];
             let versions = cells.map(|cell| match cell.expires() {
                 true => format!("{} until {}", cell.version, millis(cell.latest_expiry)),
                 false => cell.version.to_string(),
             });
-            format!(
-                "#{number} {via:?} {}-{} [{}]",
-                millis(*start),
-                millis(*ack),
-                versions.join(", ")
-            )
+            format!("#{number} {via:?} {}-{} [{}]", millis(*start), millis(*ack), versions.join(", "))
         };
         chosen.map(write).collect::<Vec<_>>().join("; ")
     }
@@ -170,9 +128,7 @@ fn shows(read: &Read, member: usize, cell: &Cell) -> bool {
     let may_be_there = cell.version != 0 && read.start <= cell.latest_expiry.saturating_add(slack);
     match read.seen[member] {
         Seen::NotAsked => true,
-        Seen::Missing => {
-            cell.version == 0 || read.end.saturating_add(slack) >= cell.earliest_expiry
-        }
+        Seen::Missing => cell.version == 0 || read.end.saturating_add(slack) >= cell.earliest_expiry,
         Seen::Present => may_be_there,
         Seen::Version(version) => may_be_there && cell.version == version,
     }

@@ -112,27 +112,16 @@ pub struct Violation {
 
 impl Cell {
     /// No such key.
-    pub const MISSING: Self = Self {
-        version: 0,
-        earliest_expiry: u64::MAX,
-        latest_expiry: u64::MAX,
-    };
+    pub const MISSING: Self = Self { version: 0, earliest_expiry: u64::MAX, latest_expiry: u64::MAX };
 
     /// A value without an expiry.
     pub fn holding(version: u64) -> Self {
-        Self {
-            version,
-            ..Self::MISSING
-        }
+        Self { version, ..Self::MISSING }
     }
 
     /// The same value with an expiry that lies between these moments.
     pub fn expiring(self, earliest_expiry: u64, latest_expiry: u64) -> Self {
-        Self {
-            earliest_expiry,
-            latest_expiry,
-            ..self
-        }
+        Self { earliest_expiry, latest_expiry, ..self }
     }
 
     /// Whether it has an expiry.

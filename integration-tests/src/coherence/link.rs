@@ -35,10 +35,7 @@ pub struct Link {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            version: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), version: AtomicU64::new(0) }
     }
 }
 
@@ -57,12 +54,7 @@ impl Clock {
 impl Link {
     /// A connection to be made.
     pub fn new(way: Way, protocol: Protocol) -> Self {
-        Self {
-            way,
-            protocol,
-            client: None,
-            database: 0,
-        }
+        Self { way, protocol, client: None, database: 0 }
     }
 
     /// Which way it takes.
@@ -74,20 +66,12 @@ impl Link {
     ///
     /// # Errors
     /// What the socket says, in words.
-    pub fn send<A: AsRef<[u8]>>(
-        &mut self,
-        database: u8,
-        commands: &[Vec<A>],
-    ) -> Result<(), String> {
+    pub fn send<A: AsRef<[u8]>>(&mut self, database: u8, commands: &[Vec<A>]) -> Result<(), String> {
         let sent = self.try_send(database, commands);
         sent.map_err(|error| self.failed(&error.to_string()))
     }
 
-    fn try_send<A: AsRef<[u8]>>(
-        &mut self,
-        database: u8,
-        commands: &[Vec<A>],
-    ) -> std::io::Result<()> {
+    fn try_send<A: AsRef<[u8]>>(&mut self, database: u8, commands: &[Vec<A>]) -> std::io::Result<()> {
         if self.client.is_none() {
             let mut client = Client::try_connect(self.way.address)?;
             client.try_call(&["HELLO", self.protocol.number()])?;
@@ -101,16 +85,12 @@ impl Link {
             bytes = encode(&["SELECT", &database.to_string()]);
             self.database = database;
         }
-        commands
-            .iter()
-            .for_each(|command| bytes.extend_from_slice(&encode(command)));
+        commands.iter().for_each(|command| bytes.extend_from_slice(&encode(command)));
         client.send_raw(&bytes)?;
         if selects {
             let reply = client.try_read()?.0;
             if reply != Reply::ok() {
-                return Err(std::io::Error::other(format!(
-                    "SELECT {database}: {reply:?}"
-                )));
+                return Err(std::io::Error::other(format!("SELECT {database}: {reply:?}")));
             }
         }
         Ok(())

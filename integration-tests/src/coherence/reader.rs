@@ -39,16 +39,7 @@ impl<'a> Reader<'a> {
     /// A reader of all units.
     pub fn new(clock: &'a Clock, units: &'a [Unit], links: Vec<Link>, seed: u64) -> Self {
         let (reads, violations, errors) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            clock,
-            units,
-            links,
-            dice: Dice::new(seed),
-            database: DATABASES[0],
-            reads,
-            violations,
-            errors,
-        }
+        Self { clock, units, links, dice: Dice::new(seed), database: DATABASES[0], reads, violations, errors }
     }
 
     /// Reads until `stop` says so.
@@ -67,10 +58,8 @@ impl<'a> Reader<'a> {
     }
 
     fn ask(&mut self, link: usize, questions: &[Question]) -> Result<(), String> {
-        let commands: Vec<Vec<&str>> = questions
-            .iter()
-            .map(|question| question.args.iter().map(String::as_str).collect())
-            .collect();
+        let commands: Vec<Vec<&str>> =
+            questions.iter().map(|question| question.args.iter().map(String::as_str).collect()).collect();
         let start = self.clock.now();
         self.links[link].send(self.database, &commands)?;
         for question in questions {
@@ -91,11 +80,7 @@ impl<'a> Reader<'a> {
                     form: question.form,
                 }),
                 Err(promise) => {
-                    let detail = format!(
-                        "{:?} via {:?}: {reply:?}",
-                        question.args,
-                        self.links[link].via()
-                    );
+                    let detail = format!("{:?} via {:?}: {reply:?}", question.args, self.links[link].via());
                     self.violations.push(Violation { promise, detail });
                 }
             }
@@ -134,25 +119,15 @@ impl<'a> Reader<'a> {
             _ => (vec!["GET", key], vec![member]),
         };
         let form = args[0];
-        Question {
-            unit,
-            form: name(form),
-            args: args.into_iter().map(str::to_owned).collect(),
-            members,
-        }
+        Question { unit, form: name(form), args: args.into_iter().map(str::to_owned).collect(), members }
     }
 }
 
 /// The static form of a name that is one of the reader's own.
 fn name(form: &str) -> &'static str {
-    const NAMES: [&str; 11] = [
-        "GET", "MGET", "EXISTS", "STRLEN", "GETRANGE", "TYPE", "HGET", "HMGET", "HLEN", "HVALS",
-        "HGETALL",
-    ];
-    NAMES
-        .into_iter()
-        .find(|name| *name == form)
-        .unwrap_or("HEXISTS")
+    const NAMES: [&str; 11] =
+        ["GET", "MGET", "EXISTS", "STRLEN", "GETRANGE", "TYPE", "HGET", "HMGET", "HLEN", "HVALS", "HGETALL"];
+    NAMES.into_iter().find(|name| *name == form).unwrap_or("HEXISTS")
 }
 
 // === impl Question ===
@@ -163,10 +138,7 @@ impl Question {
         let mut seen = [Seen::NotAsked; MEMBERS];
         match self.form {
             "MGET" => {
-                let items = reply
-                    .items()
-                    .filter(|items| items.len() == self.members.len())
-                    .ok_or(Promise::C8)?;
+                let items = reply.items().filter(|items| items.len() == self.members.len()).ok_or(Promise::C8)?;
                 for (&member, item) in self.members.iter().zip(items) {
                     seen[member] = unit::seen(item).ok_or(Promise::C8)?;
                 }
@@ -197,11 +169,7 @@ impl Question {
                     return Err(Promise::C7);
                 }
                 for &member in &self.members {
-                    seen[member] = if count == 0 {
-                        Seen::Missing
-                    } else {
-                        Seen::Present
-                    };
+                    seen[member] = if count == 0 { Seen::Missing } else { Seen::Present };
                 }
             }
             "TYPE" => {

@@ -67,20 +67,9 @@ pub fn run(scenario: &Scenario, mut meanwhile: impl FnMut()) -> Report {
     report
 }
 
-fn run_round(
-    scenario: &Scenario,
-    duration: Duration,
-    seed: u64,
-    meanwhile: &mut impl FnMut(),
-) -> Report {
-    let origin = Way {
-        via: Via::Origin,
-        address: scenario.origin,
-    };
-    let proxy = |(number, &address): (usize, &SocketAddr)| Way {
-        via: Via::Proxy(number),
-        address,
-    };
+fn run_round(scenario: &Scenario, duration: Duration, seed: u64, meanwhile: &mut impl FnMut()) -> Report {
+    let origin = Way { via: Via::Origin, address: scenario.origin };
+    let proxy = |(number, &address): (usize, &SocketAddr)| Way { via: Via::Proxy(number), address };
     let proxies: Vec<Way> = scenario.proxies.iter().enumerate().map(proxy).collect();
     // Every key is missing at first: what an earlier round left is gone everywhere before this one starts.
     for way in proxies.iter().chain([&origin]) {
@@ -90,15 +79,10 @@ fn run_round(
     let clock = Clock::default();
     let flushes = Flushes::default();
     let stop = AtomicBool::new(false);
-    let links = |protocol: Protocol, ways: &[Way]| {
-        ways.iter().map(|&way| Link::new(way, protocol)).collect()
-    };
+    let links = |protocol: Protocol, ways: &[Way]| ways.iter().map(|&way| Link::new(way, protocol)).collect();
     let writer_ways: Vec<Way> = proxies.iter().copied().chain([origin]).collect();
     // Three of four reads go through a proxy: a cache is only tested by being used.
-    let reader_ways: Vec<Way> = (0..3)
-        .flat_map(|_| proxies.clone())
-        .chain([origin])
-        .collect();
+    let reader_ways: Vec<Way> = (0..3).flat_map(|_| proxies.clone()).chain([origin]).collect();
 
     let mut report = Report::default();
     let mut timelines: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
@@ -107,22 +91,13 @@ fn run_round(
         let (clock, flushes, stop, units) = (&clock, &flushes, &stop, &units);
         let writers: Vec<_> = (0..WRITERS)
             .map(|number| {
-                let owned = units
-                    .iter()
-                    .cloned()
-                    .enumerate()
-                    .filter(|(unit, _)| unit % WRITERS == number)
-                    .collect();
+                let owned = units.iter().cloned().enumerate().filter(|(unit, _)| unit % WRITERS == number).collect();
                 let links = links(Protocol::BOTH[number % 2], &writer_ways);
-                let mut writer =
-                    Writer::new(clock, flushes, links, owned, seed * 1000 + number as u64);
+                let mut writer = Writer::new(clock, flushes, links, owned, seed * 1000 + number as u64);
                 scope.spawn(move || {
                     let mut flushed = Instant::now();
                     while !stop.load(Ordering::Relaxed) {
-                        writer.work(|| {
-                            stop.load(Ordering::Relaxed)
-                                || number == 0 && flushed.elapsed() > FLUSH_EVERY
-                        });
+                        writer.work(|| stop.load(Ordering::Relaxed) || number == 0 && flushed.elapsed() > FLUSH_EVERY);
                         if !stop.load(Ordering::Relaxed) {
                             writer.flush_all();
                             flushed = Instant::now();
@@ -135,8 +110,7 @@ fn run_round(
         let readers: Vec<_> = (0..READERS)
             .map(|number| {
                 let links = links(Protocol::BOTH[number % 2], &reader_ways);
-                let mut reader =
-                    Reader::new(clock, units, links, seed * 1000 + 500 + number as u64);
+                let mut reader = Reader::new(clock, units, links, seed * 1000 + 500 + number as u64);
                 scope.spawn(move || {
                     reader.work(|| stop.load(Ordering::Relaxed));
                     reader
@@ -150,10 +124,7 @@ fn run_round(
         }
         stop.store(true, Ordering::Relaxed);
         // All writers first: the last FLUSHALL is then known.
-        let writers: Vec<_> = writers
-            .into_iter()
-            .map(|writer| writer.join().expect("a writer ends"))
-            .collect();
+        let writers: Vec<_> = writers.into_iter().map(|writer| writer.join().expect("a writer ends")).collect();
         for mut writer in writers {
             timelines.extend(writer.finish());
             reads.append(&mut writer.reads);
@@ -168,9 +139,7 @@ fn run_round(
     });
     report.judge(&units, &timelines, &reads);
     for &proxy in &proxies {
-        report
-            .violations
-            .extend(sweep::sweep(proxy, origin, &units));
+        report.violations.extend(sweep::sweep(proxy, origin, &units));
     }
     report
 }
@@ -208,21 +177,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} writes, {} reads, broken promises: {:?}",
-            self.writes,
-            self.reads,
-            self.broken()
-        )?;
+        writeln!(f, "{} writes, {} reads, broken promises: {:?}", self.writes, self.reads, self.broken())?;
         // The first few of each promise.
         for promise in self.broken().keys() {
-            for violation in self
-                .violations
-                .iter()
-                .filter(|violation| violation.promise == *promise)
-                .take(4)
-            {
+            for violation in self.violations.iter().filter(|violation| violation.promise == *promise).take(4) {
                 writeln!(f, "  {violation}")?;
             }
         }

@@ -22,24 +22,19 @@ pub fn sweep(proxy: Way, origin: Way, units: &[Unit]) -> Vec<Violation> {
             }
             for form in forms(unit) {
                 let mut answers = (Vec::new(), Vec::new());
-                let agree =
-                    wait::holds_within(end.saturating_duration_since(Instant::now()), || {
-                        // Twice: the second one comes from the cache where the first one did not.
-                        let first = through.call_raw(&form);
-                        answers = (through.call_raw(&form), direct.call_raw(&form));
-                        first == answers.1 && answers.0 == answers.1
-                    });
+                let agree = wait::holds_within(end.saturating_duration_since(Instant::now()), || {
+                    // Twice: the second one comes from the cache where the first one did not.
+                    let first = through.call_raw(&form);
+                    answers = (through.call_raw(&form), direct.call_raw(&form));
+                    first == answers.1 && answers.0 == answers.1
+                });
                 if !agree {
-                    let [through, direct] =
-                        [&answers.0, &answers.1].map(|bytes| bytes.escape_ascii().to_string());
+                    let [through, direct] = [&answers.0, &answers.1].map(|bytes| bytes.escape_ascii().to_string());
                     let detail = format!(
                         "at rest, {protocol:?}, {}, {form:?} via {:?}: {through} where the origin says {direct}",
                         unit.name, proxy.via
                     );
-                    violations.push(Violation {
-                        promise: Promise::C8,
-                        detail,
-                    });
+                    violations.push(Violation { promise: Promise::C8, detail });
                 }
             }
         }

@@ -68,16 +68,8 @@ pub fn population() -> Vec<Unit> {
         for (kind, pace, count) in POPULATION {
             for number in 0..count {
                 let name = format!("{}:{}:{number}", kind.word(), pace.word());
-                let keys = (0..kind.members())
-                    .map(|member| format!("{name}:{member}"))
-                    .collect();
-                units.push(Unit {
-                    name: format!("{name} in db {database}"),
-                    database,
-                    kind,
-                    pace,
-                    keys,
-                });
+                let keys = (0..kind.members()).map(|member| format!("{name}:{member}")).collect();
+                units.push(Unit { name: format!("{name} in db {database}"), database, kind, pace, keys });
             }
         }
     }
@@ -149,10 +141,7 @@ mod tests {
     #[test]
     fn a_value_tells_its_version_and_a_torn_one_is_not_a_value() {
         for version in [1, 96, 97, 12345] {
-            assert_eq!(
-                seen(&Reply::bulk(&value(version))),
-                Some(Seen::Version(version))
-            );
+            assert_eq!(seen(&Reply::bulk(&value(version))), Some(Seen::Version(version)));
         }
         assert_eq!(seen(&Reply::bulk("41")), Some(Seen::Version(41)));
         assert_eq!(seen(&Reply::Null), Some(Seen::Missing));

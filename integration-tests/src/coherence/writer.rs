@@ -53,42 +53,15 @@ type After = Box<dyn Fn(&Reply, u64, u64) -> Result<[Cell; MEMBERS], String>>;
 
 impl<'a> Writer<'a> {
     /// A writer of these units, which have no keys yet.
-    pub fn new(
-        clock: &'a Clock,
-        flushes: &'a Flushes,
-        links: Vec<Link>,
-        units: Vec<(usize, Unit)>,
-        seed: u64,
-    ) -> Self {
+    pub fn new(clock: &'a Clock, flushes: &'a Flushes, links: Vec<Link>, units: Vec<(usize, Unit)>, seed: u64) -> Self {
         let own = |(number, unit)| {
-            let first = Write {
-                start: 0,
-                ack: 0,
-                via: Via::Origin,
-                cells: unit::NOTHING,
-            };
-            Owned {
-                number,
-                unit,
-                cells: unit::NOTHING,
-                writes: vec![first],
-                due: Instant::now(),
-            }
+            let first = Write { start: 0, ack: 0, via: Via::Origin, cells: unit::NOTHING };
+            Owned { number, unit, cells: unit::NOTHING, writes: vec![first], due: Instant::now() }
         };
         let owned = units.into_iter().map(own).collect();
         let dice = Dice::new(seed);
         let (reads, errors) = (Vec::new(), Vec::new());
-        Self {
-            clock,
-            flushes,
-            flushes_known: 0,
-            links,
-            owned,
-            dice,
-            last_stamp: 0,
-            reads,
-            errors,
-        }
+        Self { clock, flushes, flushes_known: 0, links, owned, dice, last_stamp: 0, reads, errors }
     }
 
     /// Writes until `stop` says so.
@@ -108,12 +81,7 @@ impl<'a> Writer<'a> {
         let start = self.stamp();
         match self.exchange(link, 0, &[words(&["FLUSHALL"])]) {
             Ok((replies, ack)) if replies == [Reply::ok()] => {
-                all.push(Write {
-                    start,
-                    ack,
-                    via: self.links[link].via(),
-                    cells: unit::NOTHING,
-                });
+                all.push(Write { start, ack, via: self.links[link].via(), cells: unit::NOTHING });
             }
             Ok((replies, _)) => self.errors.push(format!("FLUSHALL: {replies:?}")),
             Err(error) => self.errors.push(format!("FLUSHALL: {error}")),
@@ -124,10 +92,7 @@ impl<'a> Writer<'a> {
     pub fn finish(&mut self) -> Vec<(usize, Vec<Write>)> {
         let flushes = self.flushes;
         self.catch_up(&flushes.read().unwrap_or_else(PoisonError::into_inner));
-        self.owned
-            .iter_mut()
-            .map(|owned| (owned.number, std::mem::take(&mut owned.writes)))
-            .collect()
+        self.owned.iter_mut().map(|owned| (owned.number, std::mem::take(&mut owned.writes))).collect()
     }
 
     fn write_one(&mut self) {
@@ -152,8 +117,7 @@ impl<'a> Writer<'a> {
             Kind::Group => self.write_group(chosen, link),
         };
         if let Err(error) = done {
-            self.errors
-                .push(format!("{}: {error}", self.owned[chosen].unit.name));
+            self.errors.push(format!("{}: {error}", self.owned[chosen].unit.name));
         }
     }
 
@@ -166,20 +130,12 @@ impl<'a> Writer<'a> {
         }
         self.flushes_known = flushes.len();
         // The next stamp comes after the flush, which another thread may have stamped.
-        self.last_stamp = self
-            .last_stamp
-            .max(flushes.last().map_or(0, |flush| flush.ack));
+        self.last_stamp = self.last_stamp.max(flushes.last().map_or(0, |flush| flush.ack));
     }
 
     // --- sending ---
 
-    fn write(
-        &mut self,
-        chosen: usize,
-        link: usize,
-        command: Vec<String>,
-        after: After,
-    ) -> Result<(), String> {
+    fn write(&mut self, chosen: usize, link: usize, command: Vec<String>, after: After) -> Result<(), String> {
         let via = self.links[link].via();
         self.write_via(chosen, link, via, &[command], after)
     }
@@ -194,13 +150,7 @@ impl<'a> Writer<'a> {
         let mut commands = commands.to_vec();
         commands.push(words(&["EXEC"]));
         let executed = |reply: &Reply| matches!(reply, Reply::Array(_));
-        self.write_via(
-            chosen,
-            link,
-            Via::Origin,
-            &commands,
-            becomes(executed, cells),
-        )
+        self.write_via(chosen, link, Via::Origin, &commands, becomes(executed, cells))
     }
 
     /// Sends the commands; the last reply is the answer.
@@ -219,36 +169,20 @@ impl<'a> Writer<'a> {
         let cells = after(reply, start, ack).map_err(|error| format!("{commands:?}: {error}"))?;
         let owned = &mut self.owned[chosen];
         owned.cells = cells;
-        owned.writes.push(Write {
-            start,
-            ack,
-            via,
-            cells,
-        });
+        owned.writes.push(Write { start, ack, via, cells });
         Ok(())
     }
 
-    fn exchange(
-        &mut self,
-        link: usize,
-        database: u8,
-        commands: &[Vec<String>],
-    ) -> Result<(Vec<Reply>, u64), String> {
+    fn exchange(&mut self, link: usize, database: u8, commands: &[Vec<String>]) -> Result<(Vec<Reply>, u64), String> {
         let link = &mut self.links[link];
         link.send(database, commands)?;
-        let replies = commands
-            .iter()
-            .map(|_| link.read())
-            .collect::<Result<_, _>>()?;
+        let replies = commands.iter().map(|_| link.read()).collect::<Result<_, _>>()?;
         Ok((replies, self.clock.now()))
     }
 
     /// The link to the origin; transactions go there.
     fn origin(&self, otherwise: usize) -> usize {
-        self.links
-            .iter()
-            .position(|link| link.via() == Via::Origin)
-            .unwrap_or(otherwise)
+        self.links.iter().position(|link| link.via() == Via::Origin).unwrap_or(otherwise)
     }
 
     /// Now, and later than any stamp before.

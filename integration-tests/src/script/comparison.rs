@@ -17,53 +17,21 @@ pub enum Comparison {
 
 /// The exceptions: the command's first words, how its replies are compared, and why.
 pub const EXCEPTIONS: &[(&str, Comparison, &str)] = &[
-    (
-        "SMEMBERS",
-        Comparison::Members,
-        "a set of strings is a hash table in Redis 7.0",
-    ),
-    (
-        "SUNION",
-        Comparison::Members,
-        "the result is gathered in a hash table",
-    ),
+    ("SMEMBERS", Comparison::Members, "a set of strings is a hash table in Redis 7.0"),
+    ("SUNION", Comparison::Members, "the result is gathered in a hash table"),
     ("SSCAN", Comparison::Members, "as SMEMBERS"),
-    (
-        "COMMAND LIST",
-        Comparison::Members,
-        "the server's table of commands is a hash table",
-    ),
-    (
-        "COMMAND COUNT",
-        Comparison::Kind,
-        "Larder counts its own commands too",
-    ),
-    (
-        "CLIENT ID",
-        Comparison::Kind,
-        "each server numbers its own clients",
-    ),
+    ("COMMAND LIST", Comparison::Members, "the server's table of commands is a hash table"),
+    ("COMMAND COUNT", Comparison::Kind, "Larder counts its own commands too"),
+    ("CLIENT ID", Comparison::Kind, "each server numbers its own clients"),
     ("CLIENT INFO", Comparison::Kind, "addresses, ids and ages"),
     ("CLIENT LIST", Comparison::Kind, "addresses, ids and ages"),
     ("INFO", Comparison::Kind, "Larder's own sections"),
-    (
-        "CONFIG GET maxmemory",
-        Comparison::Kind,
-        "Larder answers of itself",
-    ),
-    (
-        "CONFIG SET",
-        Comparison::BytesOrRefused,
-        "the origin's configuration is not for every client of a proxy",
-    ),
+    ("CONFIG GET maxmemory", Comparison::Kind, "Larder answers of itself"),
+    ("CONFIG SET", Comparison::BytesOrRefused, "the origin's configuration is not for every client of a proxy"),
     ("TIME", Comparison::Kind, "the clock"),
     ("LASTSAVE", Comparison::Kind, "the clock"),
     ("OBJECT IDLETIME", Comparison::Kind, "the clock"),
-    (
-        "MEMORY USAGE",
-        Comparison::Kind,
-        "depends on how the allocator and the read buffer were used",
-    ),
+    ("MEMORY USAGE", Comparison::Kind, "depends on how the allocator and the read buffer were used"),
 ];
 
 /// The way for this command.
@@ -75,11 +43,7 @@ pub fn of(args: &[Vec<u8>]) -> Comparison {
 /// Whether a command starts with these words.
 pub fn applies(words: &str, args: &[Vec<u8>]) -> bool {
     let words: Vec<&str> = words.split(' ').collect();
-    args.len() >= words.len()
-        && words
-            .iter()
-            .zip(args)
-            .all(|(word, arg)| word.as_bytes().eq_ignore_ascii_case(arg))
+    args.len() >= words.len() && words.iter().zip(args).all(|(word, arg)| word.as_bytes().eq_ignore_ascii_case(arg))
 }
 
 /// Whether the second server's reply passes for the first one's, which is Redis's.
@@ -91,12 +55,8 @@ pub fn agree(comparison: Comparison, redis: &[u8], other: &[u8]) -> bool {
         Comparison::Bytes => false,
         Comparison::Members => redis.first() == other.first() && members(redis) == members(other),
         // A null may have two shapes but is one kind only when it is written the same way.
-        Comparison::Kind => {
-            redis.first() == other.first() && is_null(redis) == is_null(other) && redis[0] != b'-'
-        }
-        Comparison::BytesOrRefused => {
-            other.starts_with(b"-") && !other.starts_with(b"-ERR unknown")
-        }
+        Comparison::Kind => redis.first() == other.first() && is_null(redis) == is_null(other) && redis[0] != b'-',
+        Comparison::BytesOrRefused => other.starts_with(b"-") && !other.starts_with(b"-ERR unknown"),
     }
 }
 
@@ -126,39 +86,13 @@ mod tests {
 
     #[test]
     fn an_exception_lets_pass_what_it_names_and_no_more() {
-        assert!(agree(
-            Comparison::Members,
-            b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
-            b"*2\r\n$1\r\nb\r\n$1\r\na\r\n"
-        ));
-        assert!(!agree(
-            Comparison::Members,
-            b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
-            b"~2\r\n$1\r\nb\r\n$1\r\na\r\n"
-        ));
-        assert!(!agree(
-            Comparison::Members,
-            b"*1\r\n$1\r\na\r\n",
-            b"*1\r\n$1\r\nb\r\n"
-        ));
-        assert!(
-            agree(Comparison::Kind, b":1\r\n", b":2\r\n")
-                && !agree(Comparison::Kind, b":1\r\n", b"+1\r\n")
-        );
-        assert!(
-            !agree(Comparison::Kind, b"-ERR a\r\n", b"-ERR b\r\n"),
-            "errors are equal or wrong"
-        );
-        assert!(agree(
-            Comparison::BytesOrRefused,
-            b"+OK\r\n",
-            b"-ERR not by me\r\n"
-        ));
-        assert!(!agree(
-            Comparison::BytesOrRefused,
-            b"+OK\r\n",
-            b"-ERR unknown command\r\n"
-        ));
+        assert!(agree(Comparison::Members, b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n$1\r\nb\r\n$1\r\na\r\n"));
+        assert!(!agree(Comparison::Members, b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"~2\r\n$1\r\nb\r\n$1\r\na\r\n"));
+        assert!(!agree(Comparison::Members, b"*1\r\n$1\r\na\r\n", b"*1\r\n$1\r\nb\r\n"));
+        assert!(agree(Comparison::Kind, b":1\r\n", b":2\r\n") && !agree(Comparison::Kind, b":1\r\n", b"+1\r\n"));
+        assert!(!agree(Comparison::Kind, b"-ERR a\r\n", b"-ERR b\r\n"), "errors are equal or wrong");
+        assert!(agree(Comparison::BytesOrRefused, b"+OK\r\n", b"-ERR not by me\r\n"));
+        assert!(!agree(Comparison::BytesOrRefused, b"+OK\r\n", b"-ERR unknown command\r\n"));
         assert!(!agree(Comparison::Bytes, b":1\r\n", b":2\r\n"));
     }
 }

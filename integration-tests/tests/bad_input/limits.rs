@@ -25,15 +25,11 @@ fn announced_bytes_cost_no_memory_before_they_come() {
     let before = larder.process().resident_bytes();
     let mut announcers: Vec<Client> = (0..50).map(|_| larder.connect()).collect();
     for announcer in &mut announcers {
-        announcer
-            .send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$500000000\r\nthe first bytes")
-            .expect("sent");
+        announcer.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$500000000\r\nthe first bytes").expect("sent");
     }
     let mut counters: Vec<Client> = (0..50).map(|_| larder.connect()).collect();
     for counter in &mut counters {
-        counter
-            .send_raw(b"*1000000\r\n$3\r\nDEL\r\n$1\r\n")
-            .expect("sent");
+        counter.send_raw(b"*1000000\r\n$3\r\nDEL\r\n$1\r\n").expect("sent");
     }
     // Whatever is set aside is set aside when these have been read.
     for client in announcers.iter_mut().chain(&mut counters) {
@@ -41,10 +37,7 @@ fn announced_bytes_cost_no_memory_before_they_come() {
     }
     assert_others_are_served(&mut bystander);
     let grown = larder.process().resident_bytes().saturating_sub(before);
-    assert!(
-        grown < 64 << 20,
-        "grew by {grown} bytes for 100 announcements"
-    );
+    assert!(grown < 64 << 20, "grew by {grown} bytes for 100 announcements");
 }
 
 #[test]
@@ -56,10 +49,7 @@ fn a_client_that_never_reads_is_closed_and_costs_a_bounded_amount_of_memory() {
     let origin = Redis::start();
     let settings = Settings::new(origin.address()).section("limits: {max_output: 1mb}");
     let larder = Larder::start_with(&settings);
-    assert_greedy_client_is_closed(
-        larder.address(),
-        larder.is_binary().then(|| larder.process()),
-    );
+    assert_greedy_client_is_closed(larder.address(), larder.is_binary().then(|| larder.process()));
 }
 
 /// Asks for 400 MB of replies and takes none: once from the cache, once past it.
@@ -67,10 +57,7 @@ fn assert_greedy_client_is_closed(address: SocketAddr, process: Option<&Process>
     let resident = || process.map_or(0, Process::resident_bytes);
     let mut bystander = Client::connect(address);
     let value = [b'x'; 100_000];
-    assert_eq!(
-        bystander.call(&[b"SET".as_slice(), b"big", &value]),
-        Reply::ok()
-    );
+    assert_eq!(bystander.call(&[b"SET".as_slice(), b"big", &value]), Reply::ok());
     for name in ["GET", "GETEX"] {
         let before = resident();
         let mut most = before;
@@ -78,10 +65,7 @@ fn assert_greedy_client_is_closed(address: SocketAddr, process: Option<&Process>
         let title = format!("greedy-{name}");
         assert_eq!(greedy.call(&["CLIENT", "SETNAME", &title]), Reply::ok());
         let mut listed = || {
-            let clients = bystander
-                .say("CLIENT LIST")
-                .text()
-                .expect("CLIENT LIST is text");
+            let clients = bystander.say("CLIENT LIST").text().expect("CLIENT LIST is text");
             assert_others_are_served(&mut bystander);
             clients.contains(&title)
         };
@@ -103,10 +87,7 @@ fn assert_greedy_client_is_closed(address: SocketAddr, process: Option<&Process>
             !listed()
         });
         let grown = most - before;
-        assert!(
-            grown < 64 << 20,
-            "{name}: grew by {grown} bytes under a limit of 1 MB"
-        );
+        assert!(grown < 64 << 20, "{name}: grew by {grown} bytes under a limit of 1 MB");
         // It gets what was on its way and then the end.
         greedy.read_to_close().expect("closed");
     }
@@ -126,12 +107,7 @@ fn assert_the_sixth_client_is_refused(address: SocketAddr) {
     let mut clients = served_clients(address, 5);
     for _ in 0..3 {
         let said = Client::connect(address).read_to_close().expect("closed");
-        assert_eq!(
-            said,
-            b"-ERR max number of clients reached\r\n",
-            "{}",
-            said.escape_ascii()
-        );
+        assert_eq!(said, b"-ERR max number of clients reached\r\n", "{}", said.escape_ascii());
     }
     clients.iter_mut().for_each(assert_others_are_served);
     clients.pop();
@@ -144,9 +120,7 @@ fn served_clients(address: SocketAddr, count: usize) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     wait::until("that many clients are served", || {
         if let Ok(mut client) = Client::try_connect(address)
-            && client
-                .try_call(&["PING"])
-                .is_ok_and(|reply| reply.error().is_none())
+            && client.try_call(&["PING"]).is_ok_and(|reply| reply.error().is_none())
         {
             clients.push(client);
         }

@@ -12,8 +12,5 @@ use larder_integration_tests::reply::Reply;
 /// A client that does nothing wrong is served as always.
 fn assert_others_are_served(bystander: &mut Client) {
     assert_eq!(bystander.say("PING"), Reply::Simple("PONG".to_owned()));
-    assert!(
-        bystander.say("SET bystander 1") == Reply::ok()
-            && bystander.say("GET bystander") == Reply::bulk("1")
-    );
+    assert!(bystander.say("SET bystander 1") == Reply::ok() && bystander.say("GET bystander") == Reply::bulk("1"));
 }

@@ -15,8 +15,7 @@ use larder_integration_tests::wait;
 fn start() -> (Larder, Cutter, Redis) {
     let origin = Redis::start();
     let cutter = Cutter::start(origin.address());
-    let settings =
-        Settings::new(cutter.address()).upstream("heartbeat: {interval: 20s, timeout: 20s}");
+    let settings = Settings::new(cutter.address()).upstream("heartbeat: {interval: 20s, timeout: 20s}");
     let larder = Larder::start_with(&settings);
     // The tracked connection is there.
     let mut client = larder.connect();
@@ -51,10 +50,7 @@ fn t3_an_answer_that_was_read_before_a_change_is_not_kept_after_it() {
         direct.say(&format!("SET {key} new"));
         cutter.heal();
         let first = reader.read();
-        assert!(
-            [Reply::bulk("old"), Reply::bulk("new")].contains(&first),
-            "{first:?}"
-        );
+        assert!([Reply::bulk("old"), Reply::bulk("new")].contains(&first), "{first:?}");
         // The answer and the push came together: at most one more read can be between them.
         wait::until_within(Duration::from_secs(1), "the change is seen", || {
             other.say(&format!("GET {key}")) == Reply::bulk("new")
@@ -74,9 +70,7 @@ fn t5_an_answer_is_not_kept_when_its_connection_is_gone() {
         let key = format!("k{round}");
         direct.say(&format!("SET {key} old"));
         let mut reader = larder.connect();
-        wait::until("tracked", || {
-            !larder.is_binary() || cutter.open(Scope::Tracked) > 0
-        });
+        wait::until("tracked", || !larder.is_binary() || cutter.open(Scope::Tracked) > 0);
         // A read first: it finds the connection up again.
         wait::until("reads pass", || reader.say("GET warm-up") == Reply::Null);
         let before = reads(&origin);
@@ -93,10 +87,7 @@ fn t5_an_answer_is_not_kept_when_its_connection_is_gone() {
             asked = cut.elapsed();
             larder.say(&format!("GET {key}")) == Reply::bulk("new")
         });
-        assert!(
-            asked < Duration::from_secs(1),
-            "the older value was shown for {asked:?} after the cut"
-        );
+        assert!(asked < Duration::from_secs(1), "the older value was shown for {asked:?} after the cut");
     }
 }
 
@@ -107,31 +98,24 @@ fn t38_who_waits_with_a_client_that_leaves_is_answered() {
     for round in 0..10 {
         origin.say(&format!("SET k value{round}"));
         let before_last = Reply::bulk(&format!("value{round}"));
-        wait::until("the value before is seen", || {
-            larder.say("GET k") == before_last
-        });
+        wait::until("the value before is seen", || larder.say("GET k") == before_last);
         origin.say(&format!("SET k {round}"));
         let before = reads(&origin);
         cutter.hold(Scope::Tracked, Direction::FromOrigin);
         let mut leader = larder.connect();
         leader.send(&["GET", "k"]).expect("sent");
         let mut followers: Vec<_> = (0..10).map(|_| larder.connect()).collect();
-        followers
-            .iter_mut()
-            .for_each(|follower| follower.send(&["GET", "k"]).expect("sent"));
+        followers.iter_mut().for_each(|follower| follower.send(&["GET", "k"]).expect("sent"));
         // The push of the SET is held back too, so all of them may have been answered from the entry.
         wait::holds_within(Duration::from_millis(50), || reads(&origin) > before);
         drop(leader);
         cutter.heal();
         for follower in &mut followers {
             let reply = follower.read();
-            let right =
-                [round.to_string(), format!("value{round}")].map(|value| Reply::bulk(&value));
+            let right = [round.to_string(), format!("value{round}")].map(|value| Reply::bulk(&value));
             assert!(right.contains(&reply), "{reply:?}");
         }
-        wait::until("the change is seen", || {
-            larder.say("GET k") == Reply::bulk(&round.to_string())
-        });
+        wait::until("the change is seen", || larder.say("GET k") == Reply::bulk(&round.to_string()));
     }
 }
 
@@ -145,9 +129,8 @@ fn t38_reads_of_the_same_keys_in_another_order_do_not_wait_for_each_other() {
             let mut client = larder.connect();
             scope.spawn(move || {
                 for round in 0..300 {
-                    let keys: Vec<String> = (0..10)
-                        .map(|number| format!("k{}", (number * (thread + 1) + round) % 11))
-                        .collect();
+                    let keys: Vec<String> =
+                        (0..10).map(|number| format!("k{}", (number * (thread + 1) + round) % 11)).collect();
                     let command = format!("MGET {}", keys.join(" "));
                     assert_eq!(client.say(&command).items().map(<[Reply]>::len), Some(10));
                     if round % 7 == thread {
@@ -166,32 +149,20 @@ fn t39_a_read_after_a_write_does_not_join_a_flight_from_before() {
     for round in 0..20 {
         let key = format!("k{round}");
         origin.say(&format!("SET {key} old"));
-        let (mut early, mut writer, mut late) =
-            (larder.connect(), larder.connect(), larder.connect());
+        let (mut early, mut writer, mut late) = (larder.connect(), larder.connect(), larder.connect());
         let before = reads(&origin);
         cutter.hold(Scope::Tracked, Direction::FromOrigin);
         early.send(&["GET", &key]).expect("sent");
         wait_for_read(&origin, before);
-        assert_eq!(
-            writer.say(&format!("SET {key} new")),
-            Reply::ok(),
-            "the write takes another connection"
-        );
+        assert_eq!(writer.say(&format!("SET {key} new")), Reply::ok(), "the write takes another connection");
         late.send(&["GET", &key]).expect("sent");
         // Whoever joins the flight has joined it when this has been answered.
         assert_eq!(late_ping(&larder), Reply::Simple("PONG".to_owned()));
         cutter.heal();
         assert_eq!(late.read(), Reply::bulk("new"));
         let early = early.read();
-        assert!(
-            [Reply::bulk("old"), Reply::bulk("new")].contains(&early),
-            "{early:?}"
-        );
-        assert_eq!(
-            late.say(&format!("GET {key}")),
-            Reply::bulk("new"),
-            "and nothing older was kept"
-        );
+        assert!([Reply::bulk("old"), Reply::bulk("new")].contains(&early), "{early:?}");
+        assert_eq!(late.say(&format!("GET {key}")), Reply::bulk("new"), "and nothing older was kept");
     }
 }
 
@@ -210,9 +181,7 @@ fn a_crowd_that_asks_for_one_key_is_one_read_at_the_origin() {
     let before = reads(&origin);
     cutter.hold(Scope::Tracked, Direction::FromOrigin);
     let mut crowd: Vec<_> = (0..50).map(|_| larder.connect()).collect();
-    crowd
-        .iter_mut()
-        .for_each(|client| client.send(&["GET", "crowded"]).expect("sent"));
+    crowd.iter_mut().for_each(|client| client.send(&["GET", "crowded"]).expect("sent"));
     wait_for_read(&origin, before);
     assert_eq!(late_ping(&larder), Reply::Simple("PONG".to_owned()));
     cutter.heal();

@@ -21,8 +21,7 @@ fn t1_each_client_has_its_own_database() {
             let database = (number + round) % 16;
             // Nobody waits for the answer of SELECT: the position in the stream counts.
             let select = format!("SELECT {database}");
-            let replies =
-                client.pipeline(&["GET k", &select, "GET k", "STRLEN k", "GETEX k", "GET k"]);
+            let replies = client.pipeline(&["GET k", &select, "GET k", "STRLEN k", "GETEX k", "GET k"]);
             let value = Reply::bulk(&database.to_string());
             assert_eq!(
                 (&replies[2], &replies[4], &replies[5]),
@@ -46,9 +45,7 @@ fn t1_a_change_in_any_database_is_seen() {
             client.say(&select);
             let value = format!("{version}-{database}");
             assert_eq!(direct.say(&format!("SET k {value}")), Reply::ok());
-            wait::until("the change is seen in its database", || {
-                client.say("GET k") == Reply::bulk(&value)
-            });
+            wait::until("the change is seen in its database", || client.say("GET k") == Reply::bulk(&value));
         }
     }
     client.say("SELECT 3");
@@ -73,11 +70,7 @@ fn t7_a_flush_at_the_origin_clears_every_entry() {
         wait::until("one entry is gone", || client.say("GET k:0") == Reply::Null);
         // One push told of all of them.
         for number in 0..50 {
-            assert_eq!(
-                client.say(&format!("GET k:{number}")),
-                Reply::Null,
-                "{flush}: k:{number}"
-            );
+            assert_eq!(client.say(&format!("GET k:{number}")), Reply::Null, "{flush}: k:{number}");
         }
         assert_eq!(client.say("HGETALL h"), Reply::Array(vec![]));
     }
@@ -95,11 +88,7 @@ fn t7_a_flush_through_the_proxy_is_seen_at_once() {
             reader.pipeline(&["SELECT 3", "GET k", "GET k", "SELECT 0", "GET k", "GET k"]);
             assert_eq!(writer.say(flush), Reply::ok());
             assert_eq!(reader.say("GET k"), Reply::Null, "{flush}");
-            assert_eq!(
-                reader.pipeline(&["SELECT 3", "GET k", "SELECT 0"])[1],
-                elsewhere,
-                "{flush}"
-            );
+            assert_eq!(reader.pipeline(&["SELECT 3", "GET k", "SELECT 0"])[1], elsewhere, "{flush}");
         }
     }
 }
@@ -110,26 +99,12 @@ fn t9_swapdb_through_the_proxy_is_seen_at_once() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let (mut writer, mut reader) = (larder.connect(), larder.connect());
-    writer.pipeline(&[
-        "SET k zero",
-        "SELECT 1",
-        "SET k one",
-        "SET only here",
-        "SELECT 0",
-    ]);
+    writer.pipeline(&["SET k zero", "SELECT 1", "SET k one", "SET only here", "SELECT 0"]);
     for round in 0..20 {
-        let (zero, one) = if round % 2 == 0 {
-            ("zero", "one")
-        } else {
-            ("one", "zero")
-        };
+        let (zero, one) = if round % 2 == 0 { ("zero", "one") } else { ("one", "zero") };
         for _ in 0..3 {
             let replies = reader.pipeline(&["SELECT 0", "GET k", "GET only", "SELECT 1", "GET k"]);
-            assert_eq!(
-                (&replies[1], &replies[4]),
-                (&Reply::bulk(zero), &Reply::bulk(one)),
-                "round {round}"
-            );
+            assert_eq!((&replies[1], &replies[4]), (&Reply::bulk(zero), &Reply::bulk(one)), "round {round}");
             assert_eq!(replies[2] == Reply::Null, round % 2 == 0);
         }
         assert_eq!(writer.say("SWAPDB 0 1"), Reply::ok());
@@ -149,36 +124,16 @@ const CHANGES: [(&str, &str, &str); 26] = [
     ("ZMPOP", "DEL a|ZADD b 1 x 2 y", "ZMPOP 2 a b MIN"),
     ("BITOP", "SET a x|SET b y|SET c z", "BITOP OR b a c"),
     ("SORT STORE", "RPUSH a 3 1 2|RPUSH b 9", "SORT a STORE b"),
-    (
-        "sort store",
-        "RPUSH a 3 1 2|RPUSH b 9",
-        "sort a limit 0 2 desc store b",
-    ),
+    ("sort store", "RPUSH a 3 1 2|RPUSH b 9", "sort a limit 0 2 desc store b"),
     ("SINTERSTORE", "SADD a 1 2|SADD b 9", "SINTERSTORE b a"),
-    (
-        "SUNIONSTORE",
-        "SADD a 1 2|SADD b 9|SADD c 3",
-        "SUNIONSTORE b a c",
-    ),
+    ("SUNIONSTORE", "SADD a 1 2|SADD b 9|SADD c 3", "SUNIONSTORE b a c"),
     ("SDIFFSTORE", "SADD a 1 2|SADD b 9", "SDIFFSTORE b a"),
     ("ZUNIONSTORE", "ZADD a 1 x|ZADD b 9 y", "ZUNIONSTORE b 1 a"),
     ("ZINTERSTORE", "ZADD a 1 x|ZADD b 9 y", "ZINTERSTORE b 1 a"),
     ("ZDIFFSTORE", "ZADD a 1 x|ZADD b 9 y", "ZDIFFSTORE b 1 a"),
-    (
-        "ZRANGESTORE",
-        "ZADD a 1 x 2 y|ZADD b 9 z",
-        "ZRANGESTORE b a 0 0",
-    ),
-    (
-        "GEOSEARCHSTORE",
-        "GEOADD a 13 38 p|ZADD b 9 z",
-        "GEOSEARCHSTORE b a FROMLONLAT 13 38 BYRADIUS 9 km",
-    ),
-    (
-        "GEORADIUS STORE",
-        "GEOADD a 13 38 p|ZADD b 9 z",
-        "GEORADIUS a 13 38 9 km STORE b",
-    ),
+    ("ZRANGESTORE", "ZADD a 1 x 2 y|ZADD b 9 z", "ZRANGESTORE b a 0 0"),
+    ("GEOSEARCHSTORE", "GEOADD a 13 38 p|ZADD b 9 z", "GEOSEARCHSTORE b a FROMLONLAT 13 38 BYRADIUS 9 km"),
+    ("GEORADIUS STORE", "GEOADD a 13 38 p|ZADD b 9 z", "GEORADIUS a 13 38 9 km STORE b"),
     ("PFMERGE", "PFADD a x y|PFADD b z", "PFMERGE b a"),
     ("MSET", "SET a 1|SET b 2", "MSET b 3 a 4"),
     ("MSETNX", "DEL a b", "MSETNX b 3 a 4"),
@@ -188,17 +143,11 @@ const CHANGES: [(&str, &str, &str); 26] = [
 
 /// Every cacheable look at a key, whatever its type is: errors compare as well.
 fn looks(key: &str) -> Vec<String> {
-    [
-        "GET", "EXISTS", "TYPE", "STRLEN", "HGETALL", "SMEMBERS", "SCARD", "LLEN", "ZCARD",
-    ]
-    .iter()
-    .map(|name| format!("{name} {key}"))
-    .chain([
-        format!("LRANGE {key} 0 -1"),
-        format!("ZRANGE {key} 0 -1 WITHSCORES"),
-        format!("MGET {key} other"),
-    ])
-    .collect()
+    ["GET", "EXISTS", "TYPE", "STRLEN", "HGETALL", "SMEMBERS", "SCARD", "LLEN", "ZCARD"]
+        .iter()
+        .map(|name| format!("{name} {key}"))
+        .chain([format!("LRANGE {key} 0 -1"), format!("ZRANGE {key} 0 -1 WITHSCORES"), format!("MGET {key} other")])
+        .collect()
 }
 
 fn all_looks() -> Vec<String> {
@@ -213,9 +162,7 @@ fn prepare(direct: &mut Client, client: &mut Client, state: &str) {
     // The pushes of these changes arrive, then everything is in the cache.
     let looks = all_looks();
     wait::until(&format!("the state `{state}` is seen"), || {
-        looks
-            .iter()
-            .all(|look| client.say(look) == direct.say(look))
+        looks.iter().all(|look| client.say(look) == direct.say(look))
     });
 }
 
@@ -224,8 +171,7 @@ fn prepare(direct: &mut Client, client: &mut Client, state: &str) {
 fn t10_own_changes_of_other_keys_are_seen_at_once() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
-    let (mut direct, mut writer, mut reader) =
-        (origin.connect(), larder.connect(), larder.connect());
+    let (mut direct, mut writer, mut reader) = (origin.connect(), larder.connect(), larder.connect());
     for (name, state, change) in CHANGES {
         prepare(&mut direct, &mut reader, state);
         let reply = writer.say(change);
@@ -246,9 +192,7 @@ fn t10_foreign_changes_of_other_keys_are_seen() {
         prepare(&mut direct, &mut reader, state);
         assert_eq!(direct.say(change).error(), None, "{name}");
         for look in all_looks() {
-            wait::until(&format!("{name}: `{look}` is seen"), || {
-                reader.say(&look) == direct.say(&look)
-            });
+            wait::until(&format!("{name}: `{look}` is seen"), || reader.say(&look) == direct.say(&look));
         }
     }
 }
@@ -260,25 +204,14 @@ fn t10_restore_and_copies_between_databases_are_seen_at_once() {
     let larder = Larder::start(origin.address());
     let (mut writer, mut reader) = (larder.connect(), larder.connect());
     writer.say("SET source value");
-    let Reply::Bulk(dump) = writer.say("DUMP source") else {
-        panic!("DUMP gives bytes")
-    };
+    let Reply::Bulk(dump) = writer.say("DUMP source") else { panic!("DUMP gives bytes") };
     for round in 0..20 {
         writer.say(&format!("SET target {round}"));
-        assert_eq!(
-            (reader.say("GET target"), reader.say("GET target")).1,
-            Reply::bulk(&round.to_string())
-        );
-        assert_eq!(
-            writer.call(&[b"RESTORE".as_slice(), b"target", b"0", &dump, b"REPLACE"]),
-            Reply::ok()
-        );
+        assert_eq!((reader.say("GET target"), reader.say("GET target")).1, Reply::bulk(&round.to_string()));
+        assert_eq!(writer.call(&[b"RESTORE".as_slice(), b"target", b"0", &dump, b"REPLACE"]), Reply::ok());
         assert_eq!(reader.say("GET target"), Reply::bulk("value"));
         reader.pipeline(&["SELECT 4", "GET target", "GET target"]);
-        assert_eq!(
-            writer.say("COPY target target DB 4 REPLACE"),
-            Reply::Integer(1)
-        );
+        assert_eq!(writer.say("COPY target target DB 4 REPLACE"), Reply::Integer(1));
         assert_eq!(reader.say("GET target"), Reply::bulk("value"));
         writer.pipeline(&["SELECT 4", "DEL target", "SELECT 0"]);
         assert_eq!(reader.pipeline(&["GET target", "SELECT 0"])[0], Reply::Null);
@@ -291,13 +224,7 @@ fn t29_one_entry_for_all_spellings_and_one_for_each_argument() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let mut client = larder.connect();
-    client.pipeline(&[
-        "SET k value",
-        "HSET ab c 1",
-        "HSET a bc 2",
-        "HSET a b 3",
-        "SET GET 4",
-    ]);
+    client.pipeline(&["SET k value", "HSET ab c 1", "HSET a bc 2", "HSET a b 3", "SET GET 4"]);
     larder.warm(&mut client, "GET k");
     if larder.is_binary() {
         let hits = larder.hits();
@@ -305,27 +232,14 @@ fn t29_one_entry_for_all_spellings_and_one_for_each_argument() {
             assert_eq!(client.say(spelling), Reply::bulk("value"));
         }
         client.send_raw(b"get k\r\nGET   \"k\"\r\n").expect("sent");
-        assert_eq!(
-            (client.read(), client.read()),
-            (Reply::bulk("value"), Reply::bulk("value"))
-        );
-        assert_eq!(
-            larder.hits() - hits,
-            5.0,
-            "each spelling is answered from the one entry"
-        );
+        assert_eq!((client.read(), client.read()), (Reply::bulk("value"), Reply::bulk("value")));
+        assert_eq!(larder.hits() - hits, 5.0, "each spelling is answered from the one entry");
     }
     for _ in 0..3 {
         assert_eq!(client.say("HGET ab c"), Reply::bulk("1"));
         assert_eq!(client.say("HGET a bc"), Reply::bulk("2"));
-        assert_eq!(
-            client.say("HMGET a b c"),
-            Reply::Array(vec![Reply::bulk("3"), Reply::Null])
-        );
-        assert_eq!(
-            client.say("HMGET a bc"),
-            Reply::Array(vec![Reply::bulk("2")])
-        );
+        assert_eq!(client.say("HMGET a b c"), Reply::Array(vec![Reply::bulk("3"), Reply::Null]));
+        assert_eq!(client.say("HMGET a bc"), Reply::Array(vec![Reply::bulk("2")]));
         assert_eq!(client.say("GETRANGE k 0 1"), Reply::bulk("va"));
         assert_eq!(client.say("GETRANGE k 0 10"), Reply::bulk("value"));
         assert_eq!(client.say("GETRANGE k 0 -10"), Reply::bulk("v"));

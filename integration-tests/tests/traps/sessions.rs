@@ -34,21 +34,10 @@ fn t34_client_reply_off_and_skip_are_honoured() {
                 &["CLIENT", "REPLY", "SKIP"],
                 &["SELECT", "3"],
             ];
-            script
-                .iter()
-                .for_each(|command| client.send(command).expect("sent"));
+            script.iter().for_each(|command| client.send(command).expect("sent"));
             client.send(&["GET", "k"]).expect("sent");
             let replies: Vec<Reply> = (0..5).map(|_| client.read()).collect();
-            assert_eq!(
-                replies,
-                [
-                    Reply::bulk("value"),
-                    Reply::Null,
-                    Reply::ok(),
-                    Reply::bulk("1"),
-                    Reply::Null
-                ]
-            );
+            assert_eq!(replies, [Reply::bulk("value"), Reply::Null, Reply::ok(), Reply::bulk("1"), Reply::Null]);
             client.say("DEL silent");
         }
     }
@@ -82,34 +71,17 @@ fn t35_replies_keep_the_order_of_their_commands() {
             "GET hot",
             "GET n",
         ] {
-            client
-                .send(&words.split(' ').collect::<Vec<_>>())
-                .expect("sent");
+            client.send(&words.split(' ').collect::<Vec<_>>()).expect("sent");
         }
         let replies: Vec<Reply> = (0..13).map(|_| client.read()).collect();
         let hit = Reply::bulk("hit");
-        assert_eq!(
-            (&replies[0], &replies[1], &replies[2]),
-            (&hit, &Reply::bulk("slow"), &hit)
-        );
+        assert_eq!((&replies[0], &replies[1], &replies[2]), (&hit, &Reply::bulk("slow"), &hit));
         assert!(replies[3] == big, "the big value is fourth");
-        assert_eq!(
-            replies[4],
-            Reply::Array(vec![Reply::bulk("f"), Reply::bulk("v")])
-        );
-        assert_eq!(
-            (&replies[5], &replies[6], &replies[7]),
-            (&Reply::Null, &Reply::Integer(round), &hit)
-        );
-        assert_eq!(
-            (&replies[8], &replies[9]),
-            (&Reply::Simple("PONG".to_owned()), &Reply::bulk("e"))
-        );
+        assert_eq!(replies[4], Reply::Array(vec![Reply::bulk("f"), Reply::bulk("v")]));
+        assert_eq!((&replies[5], &replies[6], &replies[7]), (&Reply::Null, &Reply::Integer(round), &hit));
+        assert_eq!((&replies[8], &replies[9]), (&Reply::Simple("PONG".to_owned()), &Reply::bulk("e")));
         assert!(replies[10].error().is_some());
-        assert_eq!(
-            (&replies[11], &replies[12]),
-            (&hit, &Reply::bulk(&round.to_string()))
-        );
+        assert_eq!((&replies[11], &replies[12]), (&hit, &Reply::bulk(&round.to_string())));
     }
 }
 
@@ -136,14 +108,8 @@ fn t35_a_long_pipeline_of_hits_and_misses_is_answered_in_order() {
         for (number, replies) in replies.chunks(5).enumerate() {
             let text = number.to_string();
             assert_eq!(replies[0], Reply::bulk(&(number % 10).to_string()));
-            assert_eq!(
-                (&replies[1], &replies[2]),
-                (&Reply::bulk(&text), &Reply::bulk(&text))
-            );
-            assert_eq!(
-                replies[3],
-                Reply::Integer(i64::try_from(text.len()).expect("short"))
-            );
+            assert_eq!((&replies[1], &replies[2]), (&Reply::bulk(&text), &Reply::bulk(&text)));
+            assert_eq!(replies[3], Reply::Integer(i64::try_from(text.len()).expect("short")));
         }
     }
 }
@@ -200,45 +166,25 @@ fn t37_a_connection_s_settings_are_its_own() {
     let larder = Larder::start(origin.address());
     let (mut one, mut two) = (larder.connect(), larder.connect());
     two.say("SET k v");
-    for command in [
-        "CLIENT SETNAME one",
-        "CLIENT NO-EVICT ON",
-        "SELECT 7",
-        "CLIENT REPLY OFF",
-    ] {
-        one.send(&command.split(' ').collect::<Vec<_>>())
-            .expect("sent");
+    for command in ["CLIENT SETNAME one", "CLIENT NO-EVICT ON", "SELECT 7", "CLIENT REPLY OFF"] {
+        one.send(&command.split(' ').collect::<Vec<_>>()).expect("sent");
         for _ in 0..3 {
             assert_eq!(two.say("CLIENT GETNAME"), Reply::Null, "{command}");
-            assert_eq!(
-                (two.say("GET k"), two.say("GETEX k")),
-                (Reply::bulk("v"), Reply::bulk("v")),
-                "{command}"
-            );
+            assert_eq!((two.say("GET k"), two.say("GETEX k")), (Reply::bulk("v"), Reply::bulk("v")), "{command}");
         }
     }
     let ids = [two.say("CLIENT ID"), larder.connect().say("CLIENT ID")];
     assert_ne!(ids[0], ids[1]);
     assert_eq!(two.say("CLIENT ID"), ids[0], "an id stays");
     // The name of a client is shown by Larder and not by the origin, where connections are shared.
-    assert!(
-        two.say("CLIENT LIST")
-            .text()
-            .expect("text")
-            .contains("name=one")
-    );
+    assert!(two.say("CLIENT LIST").text().expect("text").contains("name=one"));
     if larder.is_binary() {
         assert_eq!(origin.clients_named("one"), 0);
     }
     // A client can be closed without closing an upstream connection.
     let mut victim = larder.connect();
-    let Reply::Integer(victim_id) = victim.say("CLIENT ID") else {
-        panic!("an id is a number")
-    };
-    assert_eq!(
-        two.say(&format!("CLIENT KILL ID {victim_id}")),
-        Reply::Integer(1)
-    );
+    let Reply::Integer(victim_id) = victim.say("CLIENT ID") else { panic!("an id is a number") };
+    assert_eq!(two.say(&format!("CLIENT KILL ID {victim_id}")), Reply::Integer(1));
     assert!(victim.try_call(&["PING"]).is_err());
     assert_eq!(two.say("GET k"), Reply::bulk("v"));
 }
@@ -248,20 +194,12 @@ fn t37_a_connection_s_settings_are_its_own() {
 fn t37_client_tracking_is_served_or_refused() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
-    for request in [
-        "CLIENT TRACKING ON",
-        "CLIENT TRACKING ON BCAST",
-        "CLIENT TRACKING ON OPTIN",
-    ] {
+    for request in ["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST", "CLIENT TRACKING ON OPTIN"] {
         let mut client = larder.connect_with(Protocol::Resp3);
         let reply = client.say(request);
         if let Some(error) = reply.error() {
             assert!(error.len() > 20, "refused, but not in words: {error}");
-            assert_eq!(
-                client.say("PING"),
-                Reply::Simple("PONG".to_owned()),
-                "the connection goes on"
-            );
+            assert_eq!(client.say("PING"), Reply::Simple("PONG".to_owned()), "the connection goes on");
             continue;
         }
         if request.ends_with("OPTIN") {
@@ -269,15 +207,8 @@ fn t37_client_tracking_is_served_or_refused() {
         }
         client.say("GET k");
         origin.say("SET k v");
-        let push = Reply::Push(vec![
-            Reply::bulk("invalidate"),
-            Reply::Array(vec![Reply::bulk("k")]),
-        ]);
-        assert_eq!(
-            client.read(),
-            push,
-            "{request} was accepted and is not served"
-        );
+        let push = Reply::Push(vec![Reply::bulk("invalidate"), Reply::Array(vec![Reply::bulk("k")])]);
+        assert_eq!(client.read(), push, "{request} was accepted and is not served");
     }
 }
 
@@ -293,30 +224,12 @@ fn t37_nothing_of_a_session_is_left_for_the_next() {
         client.say("CLIENT SETNAME gone");
         // Left in the middle of a pipeline whose answers nobody takes.
         for command in ["SET k nine", "EVAL return('x') 0", "GET k", "GETEX k"] {
-            client
-                .send(&command.split(' ').collect::<Vec<_>>())
-                .expect("sent");
+            client.send(&command.split(' ').collect::<Vec<_>>()).expect("sent");
         }
         drop(client);
         let mut next = larder.connect();
-        let replies = next.pipeline(&[
-            "CLIENT GETNAME",
-            "GETEX k",
-            "GET k",
-            "GETEX none",
-            "HGETALL none",
-        ]);
+        let replies = next.pipeline(&["CLIENT GETNAME", "GETEX k", "GET k", "GETEX none", "HGETALL none"]);
         let zero = Reply::bulk("zero");
-        assert_eq!(
-            replies,
-            [
-                Reply::Null,
-                zero.clone(),
-                zero,
-                Reply::Null,
-                Reply::Array(vec![])
-            ],
-            "round {round}"
-        );
+        assert_eq!(replies, [Reply::Null, zero.clone(), zero, Reply::Null, Reply::Array(vec![])], "round {round}");
     }
 }

@@ -96,9 +96,7 @@ fn t28_an_entry_serves_both_protocols_with_the_origin_s_bytes() {
             assert_eq!(direct2.say(command).error(), None, "{command}");
         }
         // FLUSHALL has reached it when these are new entries.
-        larder_integration_tests::wait::until("the state is seen", || {
-            larder.say("TYPE x") == direct2.say("TYPE x")
-        });
+        larder_integration_tests::wait::until("the state is seen", || larder.say("TYPE x") == direct2.say("TYPE x"));
         let (mut two, mut three) = (larder.connect(), larder.connect_with(Protocol::Resp3));
         for read in READS {
             let args: Vec<&str> = read.split(' ').collect();
@@ -108,30 +106,17 @@ fn t28_an_entry_serves_both_protocols_with_the_origin_s_bytes() {
                 Protocol::Resp3 => drop((three.call_raw(&args), three.call_raw(&args))),
             }
             for _ in 0..2 {
-                for (got, right, protocol) in [
-                    (two.call_raw(&args), &right2, 2),
-                    (three.call_raw(&args), &right3, 3),
-                ] {
+                for (got, right, protocol) in [(two.call_raw(&args), &right2, 2), (three.call_raw(&args), &right3, 3)] {
                     if got != *right {
-                        let (got, right) = (
-                            got.escape_ascii().to_string(),
-                            right.escape_ascii().to_string(),
-                        );
-                        wrong.push(format!(
-                            "{read}, RESP{protocol}, filled by {filled_by:?}:\n  {got}\n  {right}"
-                        ));
+                        let (got, right) = (got.escape_ascii().to_string(), right.escape_ascii().to_string());
+                        wrong.push(format!("{read}, RESP{protocol}, filled by {filled_by:?}:\n  {got}\n  {right}"));
                     }
                 }
             }
         }
     }
     wrong.dedup();
-    assert!(
-        wrong.is_empty(),
-        "{} replies differ from the origin's:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} replies differ from the origin's:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// T28: the same on one connection that switches in between.

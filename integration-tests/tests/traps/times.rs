@@ -79,11 +79,7 @@ fn t13_a_value_is_never_paired_with_another_s_expiry() {
         });
         // The readers took longer than the value had.
         let seen = larder.say(&format!("GET {key}"));
-        assert_eq!(
-            seen,
-            Reply::Null,
-            "a value outlived its expiry, or an older one came back"
-        );
+        assert_eq!(seen, Reply::Null, "a value outlived its expiry, or an older one came back");
     }
 }
 
@@ -93,10 +89,7 @@ fn t12_a_changed_expiry_counts() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let (mut direct, mut client) = (origin.connect(), larder.connect());
-    for (number, change) in ["PEXPIRE", "PERSIST", "through Larder"]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, change) in ["PEXPIRE", "PERSIST", "through Larder"].into_iter().enumerate() {
         let key = format!("k{number}");
         direct.say(&format!("SET {key} v PX 200"));
         let set = Instant::now();
@@ -124,9 +117,7 @@ fn t52_jitter_only_shortens() {
     // Without pushes only the cap ends an entry, so its length can be seen.
     let settings = Settings::new(origin.address())
         .upstream("coherence: ttl")
-        .section(
-            "near_cache: {ttl: 200ms, ttl_jitter: 50%, negative_ttl: 200ms, untracked_ttl: 200ms}",
-        );
+        .section("near_cache: {ttl: 200ms, ttl_jitter: 50%, negative_ttl: 200ms, untracked_ttl: 200ms}");
     let larder = Larder::start_with(&settings);
     let (mut direct, mut client) = (origin.connect(), larder.connect());
     let commands: Vec<String> = (0..100).map(|number| format!("GET k{number}")).collect();
@@ -141,11 +132,7 @@ fn t52_jitter_only_shortens() {
         let new = Reply::bulk(&round.to_string());
         loop {
             let asked = changed.elapsed();
-            let older = client
-                .pipeline(&commands)
-                .iter()
-                .filter(|reply| **reply != new)
-                .count();
+            let older = client.pipeline(&commands).iter().filter(|reply| **reply != new).count();
             if older == 0 {
                 break;
             }

@@ -13,73 +13,31 @@
 use super::{Cacheable, Form, Local, Nulls, Options, Row, Shape, Way};
 use crate::command::effect::{Effect, Reach};
 
-const PLAIN: Row = Row {
-    way: Way::Forward,
-    cacheable: None,
-    effect: None,
-    options: Options::Plain,
-};
-const INERT: Row = Row {
-    effect: Some(Effect::Inert),
-    ..PLAIN
-};
-const EVERYTHING: Row = Row {
-    effect: Some(Effect::Everything),
-    ..PLAIN
-};
-const PINNED: Row = Row {
-    way: Way::Pinned,
-    ..PLAIN
-};
-const PINNED_INERT: Row = Row {
-    way: Way::Pinned,
-    ..INERT
-};
-const REFUSED: Row = Row {
-    way: Way::Refused,
-    ..PLAIN
-};
+const PLAIN: Row = Row { way: Way::Forward, cacheable: None, effect: None, options: Options::Plain };
+const INERT: Row = Row { effect: Some(Effect::Inert), ..PLAIN };
+const EVERYTHING: Row = Row { effect: Some(Effect::Everything), ..PLAIN };
+const PINNED: Row = Row { way: Way::Pinned, ..PLAIN };
+const PINNED_INERT: Row = Row { way: Way::Pinned, ..INERT };
+const REFUSED: Row = Row { way: Way::Refused, ..PLAIN };
 
 const CACHED: Row = cached(Form::Key, Nulls::Bulk);
 const CACHED_NULL_ARRAY: Row = cached(Form::Key, Nulls::Array);
-const CACHED_SCORES: Row = Row {
-    options: Options::Scores,
-    ..CACHED
-};
+const CACHED_SCORES: Row = Row { options: Options::Scores, ..CACHED };
 const CACHED_MGET: Row = cached(Form::Mget, Nulls::Bulk);
 const CACHED_EXISTS: Row = cached(Form::Exists, Nulls::Bulk);
-const CACHED_HASH: Row = Row {
-    cacheable: Some(Cacheable {
-        form: Form::Key,
-        shape: shape(Nulls::Bulk),
-        hash_fields: true,
-    }),
-    ..PLAIN
-};
+const CACHED_HASH: Row =
+    Row { cacheable: Some(Cacheable { form: Form::Key, shape: shape(Nulls::Bulk), hash_fields: true }), ..PLAIN };
 
 const fn shape(nulls: Nulls) -> Shape {
-    Shape {
-        nulls,
-        pairs: false,
-    }
+    Shape { nulls, pairs: false }
 }
 
 const fn cached(form: Form, nulls: Nulls) -> Row {
-    Row {
-        cacheable: Some(Cacheable {
-            form,
-            shape: shape(nulls),
-            hash_fields: false,
-        }),
-        ..PLAIN
-    }
+    Row { cacheable: Some(Cacheable { form, shape: shape(nulls), hash_fields: false }), ..PLAIN }
 }
 
 const fn local(local: Local) -> Row {
-    Row {
-        way: Way::Local(local),
-        ..INERT
-    }
+    Row { way: Way::Local(local), ..INERT }
 }
 
 const fn options(options: Options) -> Row {
@@ -87,10 +45,7 @@ const fn options(options: Options) -> Row {
 }
 
 const fn writes(reach: Reach) -> Row {
-    Row {
-        effect: Some(Effect::Write(reach)),
-        ..PLAIN
-    }
+    Row { effect: Some(Effect::Write(reach)), ..PLAIN }
 }
 
 /// Sorted by name, in bytes.

@@ -66,10 +66,7 @@ fn a_command_that_may_block_is_pinned() {
         ("XREAD BLOCK 0 STREAMS k $", Way::Pinned),
         ("XREAD STREAMS block 0", Way::Forward),
         ("XREADGROUP GROUP block c STREAMS k >", Way::Forward),
-        (
-            "XREADGROUP GROUP g c NOACK block 1 STREAMS k >",
-            Way::Pinned,
-        ),
+        ("XREADGROUP GROUP g c NOACK block 1 STREAMS k >", Way::Pinned),
         ("BLPOP k 0", Way::Pinned),
         ("MULTI", Way::Pinned),
         ("SUBSCRIBE c", Way::Pinned),
@@ -104,11 +101,7 @@ fn scores_are_pairs_only_when_they_are_asked_for() {
         let quoted = command(line);
         let spec = table.resolve(&quoted.command()).expect("a known command");
         let cacheable = cacheable(spec, &quoted.command()).expect("a cacheable command");
-        assert_eq!(
-            (cacheable.shape.pairs, cacheable.form),
-            (pairs, Form::Key),
-            "{line}"
-        );
+        assert_eq!((cacheable.shape.pairs, cacheable.form), (pairs, Form::Key), "{line}");
     }
 }
 
@@ -128,10 +121,6 @@ fn forms_and_nulls_are_those_of_the_command() {
         let quoted = command(line);
         let spec = table.resolve(&quoted.command()).expect("a known command");
         let found = cacheable(spec, &quoted.command()).expect("a cacheable command");
-        assert_eq!(
-            (found.form, found.shape.nulls, found.hash_fields),
-            (form, nulls, hash_fields),
-            "{line}"
-        );
+        assert_eq!((found.form, found.shape.nulls, found.hash_fields), (form, nulls, hash_fields), "{line}");
     }
 }

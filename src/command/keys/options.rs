@@ -24,10 +24,7 @@ pub fn sort(cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)) -> Coverage
             }
             () if cmd.is(i, "by") || cmd.is(i, "get") => {
                 // Without a star the pattern names no key: BY nosort, GET #.
-                if cmd
-                    .opt(i + 1)
-                    .is_some_and(|pattern| pattern.contains(&b'*'))
-                {
+                if cmd.opt(i + 1).is_some_and(|pattern| pattern.contains(&b'*')) {
                     coverage = Coverage::Partial;
                 }
                 2
@@ -112,9 +109,7 @@ fn georadius_stores(cmd: &Command<'_>, i: usize) -> bool {
 /// MIGRATE: the key in argument 3, or, when that is empty, everything behind KEYS.
 pub fn migrate(cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)) -> Coverage {
     match migrate_keys(cmd) {
-        Some(first) if cmd.arg(3).is_empty() => {
-            (first..cmd.len()).for_each(|key| visit(key, Access::Write))
-        }
+        Some(first) if cmd.arg(3).is_empty() => (first..cmd.len()).for_each(|key| visit(key, Access::Write)),
         // A key and a list is a syntax error.
         Some(_) => {
             visit(3, Access::Write);
@@ -144,21 +139,13 @@ pub fn migrate_keys(cmd: &Command<'_>) -> Option<usize> {
 /// XREAD and XREADGROUP: the first half of what stands behind STREAMS.
 pub fn streams(spec: &Spec, cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)) -> Coverage {
     // XREADGROUP changes its group, though its spec calls the key read-only.
-    let access = if spec.flags.has(Flags::READONLY) {
-        Access::Read
-    } else {
-        Access::Write
-    };
+    let access = if spec.flags.has(Flags::READONLY) { Access::Read } else { Access::Write };
     let Some(first) = stream_options(cmd).streams else {
         return Coverage::Partial;
     };
     let left = cmd.len() - first;
     (first..first + left / 2).for_each(|key| visit(key, access));
-    if left > 0 && left.is_multiple_of(2) {
-        Coverage::Complete
-    } else {
-        Coverage::Partial
-    }
+    if left > 0 && left.is_multiple_of(2) { Coverage::Complete } else { Coverage::Partial }
 }
 
 /// Whether XREAD or XREADGROUP may block.
@@ -175,10 +162,7 @@ struct StreamOptions {
 
 /// Unknown options (of a newer server) are stepped over one argument at a time.
 fn stream_options(cmd: &Command<'_>) -> StreamOptions {
-    let mut found = StreamOptions {
-        block: false,
-        streams: None,
-    };
+    let mut found = StreamOptions { block: false, streams: None };
     let mut i = 1;
     while i < cmd.len() {
         i += match () {

@@ -21,11 +21,7 @@ fn keys(table: &Table, line: &str) -> (String, String, Coverage) {
 
 #[track_caller]
 fn check(table: &Table, line: &str, read: &str, written: &str, coverage: Coverage) {
-    assert_eq!(
-        keys(table, line),
-        (read.to_owned(), written.to_owned(), coverage),
-        "{line}"
-    );
+    assert_eq!(keys(table, line), (read.to_owned(), written.to_owned(), coverage), "{line}");
 }
 
 #[test]
@@ -90,38 +86,18 @@ fn keys_that_options_name_are_found() {
     check("SORT_RO a GET *", "a", "", Partial);
     check("SORT a STORE", "a", "", Complete);
     check("GEORADIUS a 1 2 3 m", "a", "", Complete);
-    check(
-        "GEORADIUS a 1 2 3 m STORE d STOREDIST e",
-        "a",
-        "d e",
-        Complete,
-    );
+    check("GEORADIUS a 1 2 3 m STORE d STOREDIST e", "a", "d e", Complete);
     check("GEORADIUSBYMEMBER a m 3 m STOREDIST e", "a", "e", Complete);
     check("GEORADIUS_RO a 1 2 3 m", "a", "", Complete);
     check("MIGRATE h 1 a 0 0", "", "a", Complete);
-    check(
-        "MIGRATE h 1 \"\" 0 0 AUTH keys KEYS a b",
-        "",
-        "a b",
-        Complete,
-    );
-    check(
-        "MIGRATE h 1 \"\" 0 0 AUTH2 keys keys KEYS a",
-        "",
-        "a",
-        Complete,
-    );
+    check("MIGRATE h 1 \"\" 0 0 AUTH keys KEYS a b", "", "a b", Complete);
+    check("MIGRATE h 1 \"\" 0 0 AUTH2 keys keys KEYS a", "", "a", Complete);
     check("MIGRATE h 1 a 0 0 KEYS b", "", "a", Partial);
     check("XREAD COUNT 1 STREAMS a b 0 0", "a b", "", Complete);
     check("XREAD STREAMS a b 0", "a", "", Partial);
     check("XREAD COUNT 1 BLOCK 5", "", "", Partial);
     check("XREADGROUP GROUP streams c STREAMS a >", "", "a", Complete);
-    check(
-        "XREADGROUP GROUP g c CLAIM 5 STREAMS a >",
-        "",
-        "a",
-        Complete,
-    );
+    check("XREADGROUP GROUP g c CLAIM 5 STREAMS a >", "", "a", Complete);
 }
 
 #[test]
@@ -130,57 +106,15 @@ fn a_keyword_is_looked_for_forwards_and_backwards() {
     let cmd = quoted.command();
     let spec = |from, last| KeySpec {
         access: Access::Read,
-        begin: Begin::Keyword {
-            word: "KEYS".into(),
-            from,
-        },
-        find: Find::Range {
-            last,
-            step: 1,
-            limit: 0,
-        },
+        begin: Begin::Keyword { word: "KEYS".into(), from },
+        find: Find::Range { last, step: 1, limit: 0 },
         flags: KeyFlags::RO,
     };
-    assert_eq!(
-        spec(1, -1).find_in(&cmd),
-        Found::Keys {
-            first: 3,
-            last: 6,
-            step: 1
-        }
-    );
-    assert_eq!(
-        spec(1, -3).find_in(&cmd),
-        Found::Keys {
-            first: 3,
-            last: 4,
-            step: 1
-        }
-    );
-    assert_eq!(
-        spec(3, 0).find_in(&cmd),
-        Found::Keys {
-            first: 6,
-            last: 6,
-            step: 1
-        }
-    );
-    assert_eq!(
-        spec(-1, 0).find_in(&cmd),
-        Found::Keys {
-            first: 6,
-            last: 6,
-            step: 1
-        }
-    );
-    assert_eq!(
-        spec(-3, 1).find_in(&cmd),
-        Found::Keys {
-            first: 3,
-            last: 4,
-            step: 1
-        }
-    );
+    assert_eq!(spec(1, -1).find_in(&cmd), Found::Keys { first: 3, last: 6, step: 1 });
+    assert_eq!(spec(1, -3).find_in(&cmd), Found::Keys { first: 3, last: 4, step: 1 });
+    assert_eq!(spec(3, 0).find_in(&cmd), Found::Keys { first: 6, last: 6, step: 1 });
+    assert_eq!(spec(-1, 0).find_in(&cmd), Found::Keys { first: 6, last: 6, step: 1 });
+    assert_eq!(spec(-3, 1).find_in(&cmd), Found::Keys { first: 3, last: 4, step: 1 });
     assert_eq!(spec(6, 0).find_in(&cmd), Found::Unclear);
     assert_eq!(spec(-99, 0).find_in(&cmd), Found::Unclear);
 }

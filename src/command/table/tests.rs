@@ -9,18 +9,11 @@ use crate::resp::Proto;
 
 /// Every row, subcommands too.
 fn all(table: &Table) -> Vec<Arc<Spec>> {
-    table
-        .iter()
-        .flat_map(|spec| std::iter::once(spec).chain(&spec.subcommands))
-        .cloned()
-        .collect()
+    table.iter().flat_map(|spec| std::iter::once(spec).chain(&spec.subcommands)).cloned().collect()
 }
 
 fn refusal(table: &Table, line: &str) -> String {
-    table
-        .resolve(&command(line).command())
-        .expect_err("a refusal")
-        .to_string()
+    table.resolve(&command(line).command()).expect_err("a refusal").to_string()
 }
 
 #[test]
@@ -29,17 +22,8 @@ fn every_command_and_subcommand_of_redis_and_larder_is_there() {
     // Redis 7.0.15 has 240 and 366; LARDER with six subcommands and two subcommands of CLIENT are added.
     assert_eq!(table.iter().len(), 241);
     assert_eq!(all(&table).len(), 366 + 7 + 2);
-    for name in [
-        "get",
-        "config|get",
-        "larder|explain",
-        "client|setinfo",
-        "georadiusbymember_ro",
-        "object|freq",
-    ] {
-        let spec = table
-            .find_full(name.to_uppercase().as_bytes())
-            .expect("a known name");
+    for name in ["get", "config|get", "larder|explain", "client|setinfo", "georadiusbymember_ro", "object|freq"] {
+        let spec = table.find_full(name.to_uppercase().as_bytes()).expect("a known name");
         assert_eq!(&*spec.name, name);
     }
 }
@@ -50,10 +34,7 @@ fn columns_are_sorted_and_belong_to_known_commands() {
     let names: Vec<&str> = columns::names().collect();
     assert!(names.is_sorted_by(|a, b| a < b));
     for name in names {
-        assert!(
-            table.find_full(name.as_bytes()).is_some(),
-            "{name} has columns but is no command"
-        );
+        assert!(table.find_full(name.as_bytes()).is_some(), "{name} has columns but is no command");
     }
 }
 
@@ -62,35 +43,15 @@ fn what_is_cacheable_is_a_steady_read_of_keys() {
     let mut count = 0;
     for spec in all(&table()) {
         let said = columns::row(&spec.name).and_then(|row| row.cacheable);
-        assert_eq!(
-            spec.cacheable, said,
-            "{}: the facts do not permit what the column says",
-            spec.name
-        );
+        assert_eq!(spec.cacheable, said, "{}: the facts do not permit what the column says", spec.name);
         if spec.cacheable.is_none() {
             continue;
         }
         count += 1;
-        assert!(
-            spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::BLOCKING),
-            "{}",
-            spec.name
-        );
+        assert!(spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::BLOCKING), "{}", spec.name);
         assert!(!spec.keys.is_empty() && spec.keys_complete, "{}", spec.name);
-        assert!(
-            !spec
-                .tips
-                .iter()
-                .any(|tip| &**tip == "nondeterministic_output"),
-            "{}",
-            spec.name
-        );
-        assert_eq!(
-            (spec.way, spec.effect),
-            (Way::Forward, Effect::Read),
-            "{}",
-            spec.name
-        );
+        assert!(!spec.tips.iter().any(|tip| &**tip == "nondeterministic_output"), "{}", spec.name);
+        assert_eq!((spec.way, spec.effect), (Way::Forward, Effect::Read), "{}", spec.name);
     }
     assert_eq!(count, 51);
 }
@@ -102,14 +63,7 @@ fn what_must_not_be_cached_is_not() {
          sort_ro sort object|encoding object|freq randomkey srandmember hrandfield zrandmember scan hscan sscan zscan \
          dump xpending sinter sunion sdiff lcs sintercard zinter keys dbsize getex getdel georadius bitfield";
     for name in names.split_whitespace() {
-        assert_eq!(
-            table
-                .find_full(name.as_bytes())
-                .expect("a known name")
-                .cacheable,
-            None,
-            "{name}"
-        );
+        assert_eq!(table.find_full(name.as_bytes()).expect("a known name").cacheable, None, "{name}");
     }
 }
 
@@ -118,25 +72,15 @@ fn what_is_inert_has_no_key_and_no_flag_of_reading_or_writing() {
     for spec in all(&table()).iter().filter(|spec| spec.inert) {
         assert!(!spec.flags.has(Flags::WRITE), "{}", spec.name);
         // LOLWUT is flagged as a read, WATCH names keys; neither reads one.
-        assert!(
-            !spec.flags.has(Flags::READONLY) || &*spec.name == "lolwut",
-            "{}",
-            spec.name
-        );
-        let keyless = spec
-            .keys
-            .iter()
-            .all(|keys| keys.flags.has(KeyFlags::NOT_KEY));
+        assert!(!spec.flags.has(Flags::READONLY) || &*spec.name == "lolwut", "{}", spec.name);
+        let keyless = spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::NOT_KEY));
         assert!(keyless || &*spec.name == "watch", "{}", spec.name);
     }
 }
 
 #[test]
 fn a_write_that_names_its_keys_has_one_that_it_may_change() {
-    for spec in all(&table())
-        .iter()
-        .filter(|spec| spec.effect == Effect::Write(crate::command::Reach::Named))
-    {
+    for spec in all(&table()).iter().filter(|spec| spec.effect == Effect::Write(crate::command::Reach::Named)) {
         // XREADGROUP's spec calls its keys read-only; `keys` knows better.
         let writes = spec.keys.iter().any(|keys| keys.access == Access::Write);
         assert!(writes || spec.options == Options::Streams, "{}", spec.name);
@@ -146,15 +90,8 @@ fn a_write_that_names_its_keys_has_one_that_it_may_change() {
 #[test]
 fn what_blocks_is_pinned_and_what_is_served_here_never_reaches_an_upstream() {
     let table = table();
-    for spec in all(&table)
-        .iter()
-        .filter(|spec| spec.flags.has(Flags::BLOCKING))
-    {
-        assert!(
-            spec.way == Way::Pinned || spec.options == Options::Streams,
-            "{}",
-            spec.name
-        );
+    for spec in all(&table).iter().filter(|spec| spec.flags.has(Flags::BLOCKING)) {
+        assert!(spec.way == Way::Pinned || spec.options == Options::Streams, "{}", spec.name);
     }
     for spec in all(&table) {
         let local = match spec.name.split('|').next().expect("a first part") {
@@ -163,21 +100,10 @@ fn what_blocks_is_pinned_and_what_is_served_here_never_reaches_an_upstream() {
             "larder" => Some(Local::Larder),
             _ => continue,
         };
-        assert_eq!(
-            spec.way,
-            local.map_or(Way::Refused, Way::Local),
-            "{}",
-            spec.name
-        );
+        assert_eq!(spec.way, local.map_or(Way::Refused, Way::Local), "{}", spec.name);
     }
-    assert_eq!(
-        table.find_full(b"config|set").expect("known").way,
-        Way::Forward
-    );
-    assert_eq!(
-        table.find_full(b"script|debug").expect("known").way,
-        Way::Refused
-    );
+    assert_eq!(table.find_full(b"config|set").expect("known").way, Way::Forward);
+    assert_eq!(table.find_full(b"script|debug").expect("known").way, Way::Refused);
 }
 
 #[test]
@@ -185,57 +111,18 @@ fn refusals_have_the_words_of_redis() {
     let table = table();
     let long = "a".repeat(200);
     let cases = [
-        (
-            "foo",
-            "ERR unknown command 'foo', with args beginning with: ".to_owned(),
-        ),
-        (
-            "FoO a b",
-            "ERR unknown command 'FoO', with args beginning with: 'a' 'b' ".to_owned(),
-        ),
-        (
-            "\"\" \"\"",
-            "ERR unknown command '', with args beginning with: '' ".to_owned(),
-        ),
-        (
-            "a\r\nb c\nd",
-            "ERR unknown command 'a  b', with args beginning with: 'c d' ".to_owned(),
-        ),
-        (
-            "a\0b c\0d e",
-            "ERR unknown command 'a', with args beginning with: 'c' 'e' ".to_owned(),
-        ),
-        (
-            &long,
-            format!(
-                "ERR unknown command '{}', with args beginning with: ",
-                &long[..128]
-            ),
-        ),
-        (
-            "config|get x",
-            "ERR unknown command 'config|get', with args beginning with: 'x' ".to_owned(),
-        ),
-        (
-            "CONFIG nope",
-            "ERR unknown subcommand 'nope'. Try CONFIG HELP.".to_owned(),
-        ),
-        (
-            "config",
-            "ERR wrong number of arguments for 'config' command".to_owned(),
-        ),
-        (
-            "CONFIG GET",
-            "ERR wrong number of arguments for 'config|get' command".to_owned(),
-        ),
-        (
-            "GET",
-            "ERR wrong number of arguments for 'get' command".to_owned(),
-        ),
-        (
-            "get a b",
-            "ERR wrong number of arguments for 'get' command".to_owned(),
-        ),
+        ("foo", "ERR unknown command 'foo', with args beginning with: ".to_owned()),
+        ("FoO a b", "ERR unknown command 'FoO', with args beginning with: 'a' 'b' ".to_owned()),
+        ("\"\" \"\"", "ERR unknown command '', with args beginning with: '' ".to_owned()),
+        ("a\r\nb c\nd", "ERR unknown command 'a  b', with args beginning with: 'c d' ".to_owned()),
+        ("a\0b c\0d e", "ERR unknown command 'a', with args beginning with: 'c' 'e' ".to_owned()),
+        (&long, format!("ERR unknown command '{}', with args beginning with: ", &long[..128])),
+        ("config|get x", "ERR unknown command 'config|get', with args beginning with: 'x' ".to_owned()),
+        ("CONFIG nope", "ERR unknown subcommand 'nope'. Try CONFIG HELP.".to_owned()),
+        ("config", "ERR wrong number of arguments for 'config' command".to_owned()),
+        ("CONFIG GET", "ERR wrong number of arguments for 'config|get' command".to_owned()),
+        ("GET", "ERR wrong number of arguments for 'get' command".to_owned()),
+        ("get a b", "ERR wrong number of arguments for 'get' command".to_owned()),
     ];
     for (line, expected) in cases {
         assert_eq!(refusal(&table, line), expected);
@@ -246,47 +133,18 @@ fn refusals_have_the_words_of_redis() {
 #[test]
 fn a_refusal_repeats_at_most_128_bytes_of_arguments() {
     let table = table();
-    let args = |line: &str| {
-        refusal(&table, line)
-            .split_once(": ")
-            .expect("a colon")
-            .1
-            .to_owned()
-    };
+    let args = |line: &str| refusal(&table, line).split_once(": ").expect("a colon").1.to_owned();
     let (a, b) = ("a".repeat(100), "b".repeat(100));
-    assert_eq!(
-        args(&format!("foo {a} {b} c")),
-        format!("'{a}' '{}' ", "b".repeat(25))
-    );
-    assert_eq!(
-        args(&format!("foo {}", "a ".repeat(99).trim())),
-        "'a' ".repeat(32)
-    );
+    assert_eq!(args(&format!("foo {a} {b} c")), format!("'{a}' '{}' ", "b".repeat(25)));
+    assert_eq!(args(&format!("foo {}", "a ".repeat(99).trim())), "'a' ".repeat(32));
     // An argument that fills the room exactly leaves none for the next one.
-    assert_eq!(
-        args(&format!("foo {} b", "a".repeat(125))),
-        format!("'{}' ", "a".repeat(125))
-    );
-    assert_eq!(
-        args(&format!("foo {} bcd", "a".repeat(124))),
-        format!("'{}' 'b' ", "a".repeat(124))
-    );
+    assert_eq!(args(&format!("foo {} b", "a".repeat(125))), format!("'{}' ", "a".repeat(125)));
+    assert_eq!(args(&format!("foo {} bcd", "a".repeat(124))), format!("'{}' 'b' ", "a".repeat(124)));
 }
 
 /// What decides in a row, comparable.
 fn facts(spec: &Spec) -> String {
-    let Spec {
-        name,
-        arity,
-        flags,
-        keys,
-        keys_complete,
-        categories,
-        tips,
-        way,
-        cacheable,
-        ..
-    } = spec;
+    let Spec { name, arity, flags, keys, keys_complete, categories, tips, way, cacheable, .. } = spec;
     let (options, effect, info) = (spec.options, spec.effect, &spec.info);
     format!(
         "{name} {arity} {flags:?} {keys:?} {keys_complete} {categories:?} {tips:?} {way:?} {cacheable:?} {options:?} \
@@ -304,19 +162,14 @@ fn command_reply(table: &Table, proto: Proto) -> Vec<u8> {
 fn an_upstream_that_says_the_same_changes_nothing() {
     let table = table();
     for proto in [Proto::Resp2, Proto::Resp3] {
-        let overlaid = table
-            .with_upstream(&command_reply(&table, proto))
-            .expect("a good reply");
+        let overlaid = table.with_upstream(&command_reply(&table, proto)).expect("a good reply");
         let (before, after) = (all(&table), all(&overlaid));
         assert_eq!(before.len(), after.len());
         for (before, after) in before.iter().zip(&after) {
             assert_eq!(facts(before), facts(after));
         }
         for shown in [Proto::Resp2, Proto::Resp3] {
-            assert_eq!(
-                command_reply(&overlaid, shown),
-                command_reply(&table, shown)
-            );
+            assert_eq!(command_reply(&overlaid, shown), command_reply(&table, shown));
         }
     }
 }
@@ -328,23 +181,14 @@ fn an_upstream_is_believed_about_its_commands() {
         *6\r\n$5\r\nzrank\r\n:-3\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n";
     let table = table().with_upstream(reply).expect("a good reply");
     let get = table.find(b"GET").expect("known");
-    assert_eq!(
-        (get.arity, get.effect, get.cacheable),
-        (-2, Effect::Write(crate::command::Reach::Named), None)
-    );
+    assert_eq!((get.arity, get.effect, get.cacheable), (-2, Effect::Write(crate::command::Reach::Named), None));
     // What the short row does not say stays as it was.
     assert_eq!(get.keys.len(), 1);
     assert!(get.docs.is_some());
     // ZRANK's new option changes the shape of its reply.
     let zrank = table.find(b"zrank").expect("known");
     let cached = |line| crate::command::cacheable(zrank, &command(line).command());
-    assert!(matches!(
-        cached("ZRANK z m"),
-        Some(Cacheable {
-            form: Form::Key,
-            ..
-        })
-    ));
+    assert!(matches!(cached("ZRANK z m"), Some(Cacheable { form: Form::Key, .. })));
     assert_eq!(cached("ZRANK z m WITHSCORE"), None);
 }
 
@@ -360,35 +204,13 @@ fn what_only_an_upstream_knows_is_treated_with_care() {
             *10\r\n$11\r\nclient|capa\r\n:-3\r\n*0\r\n:0\r\n:0\r\n:0\r\n*0\r\n*0\r\n*0\r\n*0\r\n";
     let table = table().with_upstream(reply).expect("a good reply");
     let row = |name: &str| table.find_full(name.as_bytes()).expect("known");
-    let judged = |name: &str| {
-        (
-            row(name).way,
-            row(name).effect,
-            row(name).cacheable,
-            row(name).keys_complete,
-        )
-    };
+    let judged = |name: &str| (row(name).way, row(name).effect, row(name).cacheable, row(name).keys_complete);
     use crate::command::Reach::{Beyond, Named};
     assert_eq!(judged("json.get"), (Way::Forward, Effect::Read, None, true));
-    assert_eq!(
-        judged("json.set"),
-        (Way::Forward, Effect::Write(Beyond), None, false)
-    );
-    assert_eq!(
-        judged("hsetex"),
-        (Way::Forward, Effect::Write(Named), None, true)
-    );
-    assert_eq!(
-        judged("waitaof"),
-        (Way::Pinned, Effect::Write(Beyond), None, false)
-    );
-    assert_eq!(
-        judged("mystery"),
-        (Way::Forward, Effect::Write(Beyond), None, false)
-    );
+    assert_eq!(judged("json.set"), (Way::Forward, Effect::Write(Beyond), None, false));
+    assert_eq!(judged("hsetex"), (Way::Forward, Effect::Write(Named), None, true));
+    assert_eq!(judged("waitaof"), (Way::Pinned, Effect::Write(Beyond), None, false));
+    assert_eq!(judged("mystery"), (Way::Forward, Effect::Write(Beyond), None, false));
     assert_eq!(judged("client|capa").0, Way::Local(Local::Client));
-    assert!(
-        table.find_full(b"client|setname").is_some(),
-        "the other subcommands stay"
-    );
+    assert!(table.find_full(b"client|setname").is_some(), "the other subcommands stay");
 }

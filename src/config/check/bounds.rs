@@ -18,10 +18,7 @@ fn near_cache(config: &Config, findings: &mut Findings) {
     if cache.ttl_jitter > 0.9 {
         findings.add(
             path.key("ttl_jitter"),
-            format!(
-                "{} would let entries end at once",
-                units::show_share(cache.ttl_jitter)
-            ),
+            format!("{} would let entries end at once", units::show_share(cache.ttl_jitter)),
             "write a share between 0% and 90%",
         );
     }
@@ -56,11 +53,9 @@ fn limits(config: &Config, findings: &mut Findings) {
     }
     // The cap of Redis itself, and what keeps every length inside the decoder's integers.
     const MOST_BYTES: u64 = 1 << 46;
-    for (key, number) in [
-        ("max_bulk", limits.max_bulk),
-        ("max_request", limits.max_request),
-        ("max_output", limits.max_output),
-    ] {
+    for (key, number) in
+        [("max_bulk", limits.max_bulk), ("max_request", limits.max_request), ("max_output", limits.max_output)]
+    {
         if number > MOST_BYTES {
             findings.add(
                 path.key(key),

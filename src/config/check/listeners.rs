@@ -6,7 +6,8 @@ use crate::config::{Address, Config};
 use std::collections::HashMap;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
-    const INSECURE: &str = "add tls, listen on 127.0.0.1, or accept the risk with the top-level key allow_insecure: true";
+    const INSECURE: &str =
+        "add tls, listen on 127.0.0.1, or accept the risk with the top-level key allow_insecure: true";
     let mut seen = HashMap::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let path = Path::of(["listeners"]).index(index);
@@ -22,11 +23,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         if let Some(tls) = &listener.tls {
             readable(path.key("tls").key("cert"), Some(&tls.cert), findings);
             readable(path.key("tls").key("key"), Some(&tls.key), findings);
-            readable(
-                path.key("tls").key("client_ca"),
-                tls.client_ca.as_ref(),
-                findings,
-            );
+            readable(path.key("tls").key("client_ca"), tls.client_ca.as_ref(), findings);
         }
         if matches!(address, Address::Tcp { port: 0, .. }) {
             continue;
@@ -59,8 +56,5 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn admin_address(config: &Config) -> Address {
-    Address::Tcp {
-        host: config.admin.address.ip().to_string(),
-        port: config.admin.address.port(),
-    }
+    Address::Tcp { host: config.admin.address.ip().to_string(), port: config.admin.address.port() }
 }

@@ -30,41 +30,23 @@ impl Findings {
         self.because(path, Vec::new(), problem, remedy);
     }
 
-    pub fn because(
-        &mut self,
-        path: Path,
-        because: Vec<Path>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
+    pub fn because(&mut self, path: Path, because: Vec<Path>, problem: impl Into<String>, remedy: impl Into<String>) {
         // More would not be printed; this also bounds the work on a file that is wrong throughout.
         if self.0.len() > MOST_FAULTS {
             return;
         }
-        self.0.push(Finding {
-            path,
-            because,
-            wrong: Wrong::new(problem, remedy),
-        });
+        self.0.push(Finding { path, because, wrong: Wrong::new(problem, remedy) });
     }
 
     fn positive(&mut self, path: Path, duration: Duration) {
         if duration.is_zero() {
-            self.add(
-                path,
-                "0s is no time at all",
-                "write a duration such as 250ms, 5s, 1m",
-            );
+            self.add(path, "0s is no time at all", "write a duration such as 250ms, 5s, 1m");
         }
     }
 
     fn at_least_one(&mut self, path: Path, number: u64) {
         if number == 0 {
-            self.add(
-                path,
-                "0 would stop everything",
-                "write a number of at least 1",
-            );
+            self.add(path, "0 would stop everything", "write a number of at least 1");
         }
     }
 }

@@ -16,11 +16,7 @@ fn routes(config: &Config, findings: &mut Findings) {
         let names: Vec<_> = config.upstreams.keys().map(String::as_str).collect();
         findings.add(
             Path::of(["routes"]),
-            format!(
-                "there are {} upstreams ({}) and no routes",
-                names.len(),
-                short_list(&names)
-            ),
+            format!("there are {} upstreams ({}) and no routes", names.len(), short_list(&names)),
             "add routes that say which keys go where, the last one with keys: [\"*\"]",
         );
     }
@@ -29,11 +25,7 @@ fn routes(config: &Config, findings: &mut Findings) {
         let path = Path::of(["routes"]).index(index);
         if !config.upstreams.contains_key(&route.upstream) {
             // With faulty upstreams the name may be one that was refused above.
-            let because = if config.upstreams.is_empty() {
-                vec![upstreams.clone()]
-            } else {
-                Vec::new()
-            };
+            let because = if config.upstreams.is_empty() { vec![upstreams.clone()] } else { Vec::new() };
             let (problem, remedy) = unknown("upstream", &route.upstream, config.upstreams.keys());
             findings.because(path.key("upstream"), because, problem, remedy);
         }
@@ -63,16 +55,11 @@ fn routes(config: &Config, findings: &mut Findings) {
         }
         let upstream = config.upstreams.get(&route.upstream);
         if route.read_from == ReadFrom::ReplicaPreferred
-            && upstream.is_some_and(|upstream| {
-                upstream.kind == Kind::Redis && upstream.replicas.is_empty()
-            })
+            && upstream.is_some_and(|upstream| upstream.kind == Kind::Redis && upstream.replicas.is_empty())
         {
             findings.because(
                 path.key("read_from"),
-                vec![
-                    upstreams.key(&route.upstream).key("replicas"),
-                    upstreams.key(&route.upstream).key("kind"),
-                ],
+                vec![upstreams.key(&route.upstream).key("replicas"), upstreams.key(&route.upstream).key("kind")],
                 format!("upstream {} has no replicas", route.upstream),
                 "add replicas: [host:port] to the upstream, or write read_from: primary",
             );
@@ -81,11 +68,7 @@ fn routes(config: &Config, findings: &mut Findings) {
 }
 
 /// The words for a name that leads nowhere.
-fn unknown<'a>(
-    what: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a String> + Clone,
-) -> (String, String) {
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String> + Clone) -> (String, String) {
     let names: Vec<&str> = known.map(String::as_str).collect();
     let problem = format!("there is no {what} named \"{}\"", shown(name));
     let remedy = match nearest(name, names.iter().copied()) {
@@ -97,12 +80,7 @@ fn unknown<'a>(
 
 fn short_list(names: &[&str]) -> String {
     const MOST: usize = 8;
-    let mut list = names
-        .iter()
-        .take(MOST)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut list = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
     if names.len() > MOST {
         list.push_str(", ...");
     }
@@ -113,11 +91,7 @@ fn ladders(config: &Config, findings: &mut Findings) {
     for (name, steps) in &config.ladders {
         let path = Path::of(["ladders", name]);
         if steps.is_empty() {
-            findings.add(
-                path.clone(),
-                "the ladder has no steps",
-                "add a step such as - {rung: reject}",
-            );
+            findings.add(path.clone(), "the ladder has no steps", "add a step such as - {rung: reject}");
         }
         let mut seen = HashMap::new();
         for (index, step) in steps.iter().enumerate() {
@@ -125,11 +99,7 @@ fn ladders(config: &Config, findings: &mut Findings) {
             let rung = step.rung.name();
             let because = vec![path.key("rung")];
             if let Some(first) = seen.insert(rung, index) {
-                findings.add(
-                    path.key("rung"),
-                    format!("{rung} is already step [{first}]"),
-                    "name each rung once",
-                );
+                findings.add(path.key("rung"), format!("{rung} is already step [{first}]"), "name each rung once");
             }
             match step.lasts {
                 Some(lasts) => findings.positive(path.key("for"), lasts),
@@ -150,9 +120,7 @@ fn ladders(config: &Config, findings: &mut Findings) {
                 );
             }
             match step.timeout {
-                Some(timeout) if step.rung == Rung::Passthrough => {
-                    findings.positive(path.key("timeout"), timeout)
-                }
+                Some(timeout) if step.rung == Rung::Passthrough => findings.positive(path.key("timeout"), timeout),
                 Some(_) => findings.because(
                     path.key("timeout"),
                     because,

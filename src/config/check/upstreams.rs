@@ -63,17 +63,10 @@ fn endpoints(path: &Path, upstream: &Upstream, findings: &mut Findings) {
             "remove them; only kind redis lists them by hand",
         );
     }
-    for (key, list) in [
-        ("endpoints", &upstream.endpoints),
-        ("replicas", &upstream.replicas),
-    ] {
+    for (key, list) in [("endpoints", &upstream.endpoints), ("replicas", &upstream.replicas)] {
         let mut seen = HashSet::new();
         for address in list.iter().filter(|address| !seen.insert(*address)) {
-            findings.add(
-                path.key(key),
-                format!("{address} is there twice"),
-                "remove one of the two",
-            );
+            findings.add(path.key(key), format!("{address} is there twice"), "remove one of the two");
         }
     }
     let (primary_name, because) = because("primary_name");
@@ -119,10 +112,7 @@ fn credentials(path: &Path, upstream: &Upstream, findings: &mut Findings) {
     for (key, file) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
         readable(path.key(key), file.as_ref(), findings);
     }
-    for (key, file, other, partner) in [
-        ("cert", &tls.cert, "key", &tls.key),
-        ("key", &tls.key, "cert", &tls.cert),
-    ] {
+    for (key, file, other, partner) in [("cert", &tls.cert, "key", &tls.key), ("key", &tls.key, "cert", &tls.cert)] {
         if file.is_some() && partner.is_none() {
             findings.because(
                 path.key(key),
@@ -147,11 +137,7 @@ fn times(path: &Path, upstream: &Upstream, findings: &mut Findings) {
         findings.because(
             heartbeat.key("timeout"),
             vec![heartbeat.key("interval")],
-            format!(
-                "{} is shorter than the interval of {}",
-                show(timeout),
-                show(interval)
-            ),
+            format!("{} is shorter than the interval of {}", show(timeout), show(interval)),
             "write a timeout of at least the interval; twice of it forgives one late answer",
         );
     }
@@ -161,15 +147,9 @@ fn times(path: &Path, upstream: &Upstream, findings: &mut Findings) {
     findings.positive(check.key("timeout"), upstream.health_check.timeout);
 
     let (path, breaker) = (path.key("breaker"), &upstream.breaker);
-    findings.at_least_one(
-        path.key("failure_threshold"),
-        breaker.failure_threshold.into(),
-    );
+    findings.at_least_one(path.key("failure_threshold"), breaker.failure_threshold.into());
     findings.at_least_one(path.key("min_requests"), breaker.min_requests.into());
-    findings.at_least_one(
-        path.key("half_open_probes"),
-        breaker.half_open_probes.into(),
-    );
+    findings.at_least_one(path.key("half_open_probes"), breaker.half_open_probes.into());
     findings.positive(path.key("window"), breaker.window);
     findings.positive(path.key("reset_timeout"), breaker.reset_timeout);
     if breaker.error_rate <= 0.0 {

@@ -9,9 +9,7 @@ const EXAMPLE: &str = include_str!("../../../config.example.yaml");
 fn everything_on() -> String {
     let line = |line: &str| {
         let text = line.trim_start();
-        let key = text
-            .strip_prefix('#')
-            .filter(|text| text.starts_with(|c: char| c.is_ascii_lowercase()));
+        let key = text.strip_prefix('#').filter(|text| text.starts_with(|c: char| c.is_ascii_lowercase()));
         match key {
             Some(key) => format!("{}{key}\n", &line[..line.len() - text.len()]),
             None => format!("{line}\n"),
@@ -22,11 +20,7 @@ fn everything_on() -> String {
 
 #[test]
 fn the_example_parses_and_is_served() {
-    Draft::read(EXAMPLE, "config.example.yaml")
-        .unwrap()
-        .served()
-        .finish()
-        .unwrap();
+    Draft::read(EXAMPLE, "config.example.yaml").unwrap().served().finish().unwrap();
 }
 
 #[test]
@@ -43,17 +37,12 @@ fn every_key_that_the_code_knows_stands_in_the_example() {
     // A key of a list's items or of a named member counts wherever one of them has it.
     let mut found = BTreeMap::new();
     for (path, there) in draft.asked() {
-        let path = path
-            .replace("upstreams.main", "upstreams.NAME")
-            .replace("ladders.default", "ladders.NAME");
+        let path = path.replace("upstreams.main", "upstreams.NAME").replace("ladders.default", "ladders.NAME");
         let shape: String = path.chars().filter(|c| !c.is_ascii_digit()).collect();
         *found.entry(shape).or_insert(false) |= there;
     }
     let missing: Vec<_> = found.iter().filter(|(_, there)| !**there).collect();
-    assert!(
-        missing.is_empty(),
-        "not in config.example.yaml: {missing:?}"
-    );
+    assert!(missing.is_empty(), "not in config.example.yaml: {missing:?}");
     assert!(found.len() > 60, "only {} keys were asked for", found.len());
     // And nothing stands there that the code does not know.
     let unknown = draft.finish().unwrap_err();

@@ -22,10 +22,7 @@ near_cache:
 workers: 0
 ";
     assert_eq!(
-        faults(text)
-            .iter()
-            .map(|fault| fault.split(" | ").next().unwrap())
-            .collect::<Vec<_>>(),
+        faults(text).iter().map(|fault| fault.split(" | ").next().unwrap()).collect::<Vec<_>>(),
         [
             "2:14 listeners[0].address: \"127.0.0.1\" has no port",
             "6:5 upstreams.main.endpoint: there is no such key",
@@ -41,11 +38,8 @@ workers: 0
 
 #[test]
 fn an_error_prints_as_place_path_problem_and_remedy() {
-    let errors = parse(
-        &SMALLEST.replace("[127.0.0.1:6379]", "[h:1], command_timeout: \"5\""),
-        "larder.yaml",
-    )
-    .unwrap_err();
+    let errors =
+        parse(&SMALLEST.replace("[127.0.0.1:6379]", "[h:1], command_timeout: \"5\""), "larder.yaml").unwrap_err();
     assert_eq!(
         errors.to_string(),
         "larder.yaml:2:68: upstreams.main.command_timeout: \"5\" has no unit\n    write a duration such as 250ms, 5s, 1m"
@@ -56,10 +50,7 @@ fn an_error_prints_as_place_path_problem_and_remedy() {
 fn a_misspelt_key_is_one_error_with_a_suggestion() {
     let found = faults("listeners: [{adress: 127.0.0.1:1}]\nupstream: {}\n");
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(
-        found[0]
-            .starts_with("1:14 listeners[0].adress: there is no such key | did you mean address?")
-    );
+    assert!(found[0].starts_with("1:14 listeners[0].adress: there is no such key | did you mean address?"));
     assert!(found[1].starts_with("2:1 upstream: there is no such key | did you mean upstreams?"));
 }
 
@@ -72,32 +63,17 @@ fn texts_that_are_no_configuration_are_refused_in_words() {
         ("- a\n", "t.yaml:1:3: the file is not a map of keys"),
         ("hello", "t.yaml:1:1: the file is not a map of keys"),
         ("{}", "t.yaml: listeners: this key is required and missing"),
-        (
-            "a: b: c",
-            "t.yaml:1:5: this is not valid YAML: mapping values are not allowed",
-        ),
-        (
-            "a:\n\t- b",
-            "t.yaml:2:1: a tab stands where YAML wants spaces",
-        ),
+        ("a: b: c", "t.yaml:1:5: this is not valid YAML: mapping values are not allowed"),
+        ("a:\n\t- b", "t.yaml:2:1: a tab stands where YAML wants spaces"),
         ("a: \"b", "t.yaml:1:6: this is not valid YAML"),
         ("keys: [*]", "a * at the start of a value"),
         ("keys: *x", "t.yaml:1:7: a * at the start of a value"),
         ("a: !x y", "t.yaml:1:4: a YAML tag"),
-        (
-            "a: !!int x",
-            "t.yaml:1:4: a tag (!!) and its value do not fit",
-        ),
-        (
-            "? [a]\n: b",
-            "t.yaml:1:3: a list or a map stands where a key belongs",
-        ),
+        ("a: !!int x", "t.yaml:1:4: a tag (!!) and its value do not fit"),
+        ("? [a]\n: b", "t.yaml:1:3: a list or a map stands where a key belongs"),
         ("a: 1\n---\nb: 2", "there is more than one YAML document"),
         ("a: \u{0}", "there is a character that YAML does not allow"),
-        (
-            "a: [[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]",
-            "lists and maps are nested more than 16 deep",
-        ),
+        ("a: [[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]", "lists and maps are nested more than 16 deep"),
     ] {
         let errors = parse(text, "t.yaml").unwrap_err().to_string();
         assert!(errors.contains(problem), "{text:?} gave {errors}");
@@ -108,153 +84,51 @@ fn texts_that_are_no_configuration_are_refused_in_words() {
 #[test]
 fn faults_beside_the_upstream_are_found() {
     for (line, words) in [
-        (
-            "foo: 1",
-            "foo: there is no such key | the keys here are admin",
-        ),
+        ("foo: 1", "foo: there is no such key | the keys here are admin"),
         ("<<: {a: 1}", "merging maps is not supported"),
-        (
-            "workers: many",
-            "workers: the text \"many\" stands where auto or a number belongs",
-        ),
+        ("workers: many", "workers: the text \"many\" stands where auto or a number belongs"),
         ("workers: 5000", "5000 workers are more"),
-        (
-            "limits: []",
-            "limits: a list stands where a map of keys belongs",
-        ),
-        (
-            "limits: {max_clients: 0}",
-            "limits.max_clients: 0 would stop everything",
-        ),
+        ("limits: []", "limits: a list stands where a map of keys belongs"),
+        ("limits: {max_clients: 0}", "limits.max_clients: 0 would stop everything"),
         ("limits: {max_clients: -1}", "-1 is below zero"),
-        (
-            "limits: {max_clients: 1.5}",
-            "the number 1.5 stands where a whole number belongs",
-        ),
-        (
-            "limits: {max_bulk: 64k}",
-            "has the unknown unit k | write 64kb",
-        ),
-        (
-            "limits: {max_bulk: 2mb, max_request: 1mb}",
-            "limits.max_request: a command of 1mb could not hold",
-        ),
-        (
-            "limits: {max_output: 99999999gb}",
-            "more than any machine has",
-        ),
-        (
-            "near_cache: {max_entry: 1gb}",
-            "near_cache.max_entry: one entry of 1gb would not fit into max_memory, 256mb",
-        ),
-        (
-            "near_cache: {max_memory: 0}",
-            "near_cache.max_memory: 0 would stop everything",
-        ),
-        (
-            "near_cache: {ttl: 0s}",
-            "near_cache.ttl: 0s is no time at all",
-        ),
+        ("limits: {max_clients: 1.5}", "the number 1.5 stands where a whole number belongs"),
+        ("limits: {max_bulk: 64k}", "has the unknown unit k | write 64kb"),
+        ("limits: {max_bulk: 2mb, max_request: 1mb}", "limits.max_request: a command of 1mb could not hold"),
+        ("limits: {max_output: 99999999gb}", "more than any machine has"),
+        ("near_cache: {max_entry: 1gb}", "near_cache.max_entry: one entry of 1gb would not fit into max_memory, 256mb"),
+        ("near_cache: {max_memory: 0}", "near_cache.max_memory: 0 would stop everything"),
+        ("near_cache: {ttl: 0s}", "near_cache.ttl: 0s is no time at all"),
         ("near_cache: {ttl: 0}", "0 has no unit | write 0s"),
-        (
-            "near_cache: {ttl: }",
-            "near_cache.ttl: the value is missing",
-        ),
-        (
-            "near_cache: {ttl_jitter: 91%}",
-            "near_cache.ttl_jitter: 91% would let",
-        ),
-        (
-            "admin: {address: 0.0.0.0:1}",
-            "admin.address: 0.0.0.0:1 can be reached from other machines",
-        ),
-        (
-            "admin: {address: host:1}",
-            "is not an IP address with a port",
-        ),
+        ("near_cache: {ttl: }", "near_cache.ttl: the value is missing"),
+        ("near_cache: {ttl_jitter: 91%}", "near_cache.ttl_jitter: 91% would let"),
+        ("admin: {address: 0.0.0.0:1}", "admin.address: 0.0.0.0:1 can be reached from other machines"),
+        ("admin: {address: host:1}", "is not an IP address with a port"),
         ("allow_insecure: yes", "\"yes\" is not true or false"),
         ("routes: [{keys: []}]", "routes[0].keys: the list is empty"),
-        (
-            "routes: [{stale: never}]",
-            "routes[0].keys: this key is required and missing",
-        ),
-        (
-            "routes: [{keys: 'a*'}]",
-            "routes[0].keys: the text \"a*\" stands where a list belongs",
-        ),
+        ("routes: [{stale: never}]", "routes[0].keys: this key is required and missing"),
+        ("routes: [{keys: 'a*'}]", "routes[0].keys: the text \"a*\" stands where a list belongs"),
         ("routes: [{keys: ['[ab]']}]", "has a set of characters"),
         ("routes: [{keys: ['a\\']}]", "ends with a lone backslash"),
-        (
-            "routes: [{keys: [a], upstream: other}]",
-            "no upstream named \"other\" | the upstreams are main",
-        ),
-        (
-            "routes: [{keys: [a], ladder: defualt}]",
-            "no ladder named \"defualt\" | did you mean default?",
-        ),
-        (
-            "routes: [{keys: [a]}, {keys: [a]}]",
-            "routes[1].keys[0]: the pattern \"a\" is already routes[0].keys[0]",
-        ),
-        (
-            "routes: [{keys: [a], stale: maybe}]",
-            "\"maybe\" is not known here | write one of allowed, never",
-        ),
-        (
-            "routes: [{keys: [a], read_from: replica-preferred}]",
-            "upstream main has no replicas",
-        ),
-        (
-            "routes: [{keys: [a], cache: {ttl: 0s}}]",
-            "routes[0].cache.ttl: 0s is no time",
-        ),
-        (
-            "routes: [{keys: [a], cache: {commands: []}}]",
-            "nothing would be cached",
-        ),
-        (
-            "routes: [{keys: [a], cache: {commands: ['a b']}}]",
-            "commands[0]: \"a b\" is not a command name",
-        ),
+        ("routes: [{keys: [a], upstream: other}]", "no upstream named \"other\" | the upstreams are main"),
+        ("routes: [{keys: [a], ladder: defualt}]", "no ladder named \"defualt\" | did you mean default?"),
+        ("routes: [{keys: [a]}, {keys: [a]}]", "routes[1].keys[0]: the pattern \"a\" is already routes[0].keys[0]"),
+        ("routes: [{keys: [a], stale: maybe}]", "\"maybe\" is not known here | write one of allowed, never"),
+        ("routes: [{keys: [a], read_from: replica-preferred}]", "upstream main has no replicas"),
+        ("routes: [{keys: [a], cache: {ttl: 0s}}]", "routes[0].cache.ttl: 0s is no time"),
+        ("routes: [{keys: [a], cache: {commands: []}}]", "nothing would be cached"),
+        ("routes: [{keys: [a], cache: {commands: ['a b']}}]", "commands[0]: \"a b\" is not a command name"),
         ("ladders: {a: []}", "ladders.a: the ladder has no steps"),
-        (
-            "ladders: {a: x}",
-            "ladders.a: the text \"x\" stands where a list of steps belongs",
-        ),
-        (
-            "ladders: {a: [{for: 1s}]}",
-            "ladders.a[0].rung: this key is required and missing",
-        ),
-        (
-            "ladders: {'a b': [{rung: reject}]}",
-            "\"a b\" is not a name",
-        ),
-        (
-            "ladders: {a: [{rung: local-only}, {rung: reject}]}",
-            "ladders.a[0].for: local-only does not say how long",
-        ),
-        (
-            "ladders: {a: [{rung: reject, for: 1s}, {rung: reject}]}",
-            "ladders.a[1].rung: reject is already step [0]",
-        ),
-        (
-            "ladders: {a: [{rung: reject, max_stale: 1s}]}",
-            "max_stale says nothing about reject",
-        ),
-        (
-            "ladders: {a: [{rung: reject, timeout: 1s}]}",
-            "timeout says nothing about reject",
-        ),
-        (
-            "ladders: {a: [{rung: passthrough, timeout: 0s}]}",
-            "ladders.a[0].timeout: 0s is no time",
-        ),
+        ("ladders: {a: x}", "ladders.a: the text \"x\" stands where a list of steps belongs"),
+        ("ladders: {a: [{for: 1s}]}", "ladders.a[0].rung: this key is required and missing"),
+        ("ladders: {'a b': [{rung: reject}]}", "\"a b\" is not a name"),
+        ("ladders: {a: [{rung: local-only}, {rung: reject}]}", "ladders.a[0].for: local-only does not say how long"),
+        ("ladders: {a: [{rung: reject, for: 1s}, {rung: reject}]}", "ladders.a[1].rung: reject is already step [0]"),
+        ("ladders: {a: [{rung: reject, max_stale: 1s}]}", "max_stale says nothing about reject"),
+        ("ladders: {a: [{rung: reject, timeout: 1s}]}", "timeout says nothing about reject"),
+        ("ladders: {a: [{rung: passthrough, timeout: 0s}]}", "ladders.a[0].timeout: 0s is no time"),
     ] {
         let found = faults_with(line);
-        assert!(
-            found.len() == 1 && found[0].contains(words),
-            "{line} gave {found:#?}"
-        );
+        assert!(found.len() == 1 && found[0].contains(words), "{line} gave {found:#?}");
         assert!(found[0].starts_with("3:"), "{line} gave {found:#?}");
     }
 }
@@ -264,45 +138,25 @@ fn listeners_are_private_unless_it_is_said_otherwise() {
     let upstreams = "upstreams: {u: {kind: memory}}";
     let open = format!("listeners: [{{address: 0.0.0.0:1}}]\n{upstreams}\n");
     let found = faults(&open);
-    assert!(
-        found.len() == 1 && found[0].contains("can be reached from other machines and has no TLS"),
-        "{found:?}"
-    );
+    assert!(found.len() == 1 && found[0].contains("can be reached from other machines and has no TLS"), "{found:?}");
     good(&format!("{open}allow_insecure: true\n"));
     let admin = format!("listeners: [{{address: 127.0.0.1:9180}}]\n{upstreams}");
-    assert!(
-        faults(&admin)[0]
-            .contains("listeners[0].address: 127.0.0.1:9180 is also the admin address")
-    );
+    assert!(faults(&admin)[0].contains("listeners[0].address: 127.0.0.1:9180 is also the admin address"));
     let file = file!();
-    good(&format!(
-        "listeners: [{{address: 0.0.0.0:1, tls: {{cert: {file}, key: {file}}}}}]\n{upstreams}"
-    ));
+    good(&format!("listeners: [{{address: 0.0.0.0:1, tls: {{cert: {file}, key: {file}}}}}]\n{upstreams}"));
 
-    let twice =
-        format!("listeners: [{{address: 127.0.0.1:1}}, {{address: 127.0.0.1:1}}]\n{upstreams}");
-    assert!(
-        faults(&twice)[0].contains("listeners[1].address: 127.0.0.1:1 is already listeners[0]")
-    );
-    good(&format!(
-        "listeners: [{{address: 127.0.0.1:0}}, {{address: 127.0.0.1:0}}]\n{upstreams}"
-    ));
+    let twice = format!("listeners: [{{address: 127.0.0.1:1}}, {{address: 127.0.0.1:1}}]\n{upstreams}");
+    assert!(faults(&twice)[0].contains("listeners[1].address: 127.0.0.1:1 is already listeners[0]"));
+    good(&format!("listeners: [{{address: 127.0.0.1:0}}, {{address: 127.0.0.1:0}}]\n{upstreams}"));
 }
 
 #[test]
 fn several_upstreams_need_routes() {
-    let text =
-        "listeners: [{address: 127.0.0.1:1}]\nupstreams: {a: {kind: memory}, b: {kind: memory}}\n";
+    let text = "listeners: [{address: 127.0.0.1:1}]\nupstreams: {a: {kind: memory}, b: {kind: memory}}\n";
     let found = faults(text);
-    assert!(
-        found.len() == 1 && found[0].contains("there are 2 upstreams (a, b) and no routes"),
-        "{found:?}"
-    );
+    assert!(found.len() == 1 && found[0].contains("there are 2 upstreams (a, b) and no routes"), "{found:?}");
     let found = faults(&format!("{text}routes: [{{keys: ['*']}}]"));
-    assert!(
-        found[0].contains("routes[0].upstream: this key is required"),
-        "{found:?}"
-    );
+    assert!(found[0].contains("routes[0].upstream: this key is required"), "{found:?}");
 }
 
 #[test]

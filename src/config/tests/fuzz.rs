@@ -20,24 +20,12 @@ fn read(text: &str) {
         Err(errors) => errors,
     };
     assert!(!errors.is_empty());
-    let lines = text
-        .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-        .count();
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     for error in &errors {
         assert!(error.line.unwrap_or(1) <= lines + 1, "{error}");
-        assert!(
-            !error.problem.is_empty() && !error.remedy.is_empty(),
-            "{error}"
-        );
+        assert!(!error.problem.is_empty() && !error.remedy.is_empty(), "{error}");
         let text = error.to_string();
-        for phrase in [
-            "invalid type",
-            "invalid value",
-            "expected a ",
-            "untagged",
-            "missing field",
-            "unknown field",
-        ] {
+        for phrase in ["invalid type", "invalid value", "expected a ", "untagged", "missing field", "unknown field"] {
             assert!(!text.contains(phrase), "{text}");
         }
     }
@@ -148,22 +136,9 @@ proptest! {
 #[test]
 fn texts_made_to_take_long_are_refused_early() {
     let mut texts = vec!["x".repeat((1 << 20) + 1)];
-    for unit in [
-        "[",
-        "{",
-        "[a: ",
-        "- ",
-        "? ",
-        "- a\n",
-        "!",
-        "&a ",
-        "\"",
-        "a: {}\n",
-        "- {}\n",
-        "routes: [{}]\n",
-        "\n",
-        "#",
-    ] {
+    for unit in
+        ["[", "{", "[a: ", "- ", "? ", "- a\n", "!", "&a ", "\"", "a: {}\n", "- {}\n", "routes: [{}]\n", "\n", "#"]
+    {
         texts.push(unit.repeat((1 << 20) / unit.len()));
     }
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
@@ -172,24 +147,12 @@ fn texts_made_to_take_long_are_refused_early() {
         bomb.push_str(&format!("{name}: &{name} [{aliases}]\n"));
     }
     texts.push(bomb);
-    texts.push(format!(
-        "{SMALLEST}routes:\n{}",
-        "- {upstream: upstream_x}\n".repeat(9_000)
-    ));
-    texts.push(format!(
-        "upstreams:\n{}",
-        (0..9_000)
-            .map(|n| format!("  u{n}: {{}}\n"))
-            .collect::<String>()
-    ));
+    texts.push(format!("{SMALLEST}routes:\n{}", "- {upstream: upstream_x}\n".repeat(9_000)));
+    texts.push(format!("upstreams:\n{}", (0..9_000).map(|n| format!("  u{n}: {{}}\n")).collect::<String>()));
     let start = std::time::Instant::now();
     for text in &texts {
         assert!(parse(text, "t.yaml").is_err());
     }
     // Unbounded, the nested ones alone take minutes; the margin is for a slow machine.
-    assert!(
-        start.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }

@@ -8,124 +8,45 @@ fn faults_of_an_upstream_are_found() {
     let here = file!();
     let redis = "kind: redis, endpoints: [h:1]";
     for (upstream, words) in [
-        (
-            "endpoints: [h:1]".to_owned(),
-            "u.kind: this key is required and missing",
-        ),
-        (
-            "kind: redsi, endpoints: [h:1]".into(),
-            "u.kind: \"redsi\" is not known here | did you mean redis?",
-        ),
-        (
-            "kind: redis".into(),
-            "u.endpoints: kind redis needs at least one endpoint",
-        ),
-        (
-            "kind: redis, endpoints: [h:1, i:1]".into(),
-            "kind redis has one endpoint",
-        ),
-        (
-            "kind: redis, endpoints: [h:0]".into(),
-            "u.endpoints[0]: port 0 cannot be connected to",
-        ),
-        (
-            "kind: redis-cluster, endpoints: [h:1, h:1]".into(),
-            "h:1 is there twice",
-        ),
-        (
-            "kind: redis-cluster, endpoints: [h:1], database: 1".into(),
-            "has only database 0",
-        ),
-        (
-            "kind: redis-cluster, endpoints: [h:1], replicas: [i:1]".into(),
-            "takes no replicas",
-        ),
-        (
-            "kind: redis-sentinel, endpoints: [h:1]".into(),
-            "u.primary_name: kind redis-sentinel needs",
-        ),
-        (
-            "kind: memory, endpoints: [h:1]".into(),
-            "kind memory has no endpoints",
-        ),
+        ("endpoints: [h:1]".to_owned(), "u.kind: this key is required and missing"),
+        ("kind: redsi, endpoints: [h:1]".into(), "u.kind: \"redsi\" is not known here | did you mean redis?"),
+        ("kind: redis".into(), "u.endpoints: kind redis needs at least one endpoint"),
+        ("kind: redis, endpoints: [h:1, i:1]".into(), "kind redis has one endpoint"),
+        ("kind: redis, endpoints: [h:0]".into(), "u.endpoints[0]: port 0 cannot be connected to"),
+        ("kind: redis-cluster, endpoints: [h:1, h:1]".into(), "h:1 is there twice"),
+        ("kind: redis-cluster, endpoints: [h:1], database: 1".into(), "has only database 0"),
+        ("kind: redis-cluster, endpoints: [h:1], replicas: [i:1]".into(), "takes no replicas"),
+        ("kind: redis-sentinel, endpoints: [h:1]".into(), "u.primary_name: kind redis-sentinel needs"),
+        ("kind: memory, endpoints: [h:1]".into(), "kind memory has no endpoints"),
         ("kind: memory, tls: {}".into(), "kind memory has no tls"),
-        (
-            "kind: memory, max_memory: 0".into(),
-            "u.max_memory: 0 would stop everything",
-        ),
-        (
-            format!("{redis}, max_memory: 1gb"),
-            "max_memory belongs to kind memory",
-        ),
-        (
-            format!("{redis}, primary_name: x"),
-            "kind redis has no primary_name",
-        ),
-        (
-            format!("{redis}, username: x"),
-            "there is a username and no password",
-        ),
+        ("kind: memory, max_memory: 0".into(), "u.max_memory: 0 would stop everything"),
+        (format!("{redis}, max_memory: 1gb"), "max_memory belongs to kind memory"),
+        (format!("{redis}, primary_name: x"), "kind redis has no primary_name"),
+        (format!("{redis}, username: x"), "there is a username and no password"),
         (format!("{redis}, password: 0x1F"), "put it in quotes"),
-        (
-            format!("{redis}, password: ''"),
-            "u.password: the text is empty",
-        ),
-        (
-            format!("{redis}, password_file: /nonexistent/p"),
-            "/nonexistent/p cannot be read: there is no such file",
-        ),
-        (
-            format!("{redis}, password_file: /dev/null"),
-            "/dev/null is not a regular file",
-        ),
-        (
-            format!("{redis}, password: a, password_file: /nonexistent/p"),
-            "both password and password_file are given",
-        ),
+        (format!("{redis}, password: ''"), "u.password: the text is empty"),
+        (format!("{redis}, password_file: /nonexistent/p"), "/nonexistent/p cannot be read: there is no such file"),
+        (format!("{redis}, password_file: /dev/null"), "/dev/null is not a regular file"),
+        (format!("{redis}, password: a, password_file: /nonexistent/p"), "both password and password_file are given"),
         (format!("{redis}, database: -1"), "-1 is below zero"),
-        (
-            format!("{redis}, connect_timeout: 0s"),
-            "u.connect_timeout: 0s is no time",
-        ),
+        (format!("{redis}, connect_timeout: 0s"), "u.connect_timeout: 0s is no time"),
         (
             format!("{redis}, heartbeat: {{interval: 1s}}"),
             "u.heartbeat.timeout: 500ms is shorter than the interval of 1s",
         ),
-        (
-            format!("{redis}, breaker: {{error_rate: 0%}}"),
-            "u.breaker.error_rate: 0% would open",
-        ),
-        (
-            format!("{redis}, breaker: {{min_requests: 0}}"),
-            "u.breaker.min_requests: 0 would stop",
-        ),
-        (
-            format!("{redis}, health_check: {{interval: 0s}}"),
-            "u.health_check.interval: 0s",
-        ),
-        (
-            format!("{redis}, tls: {{ca: /nonexistent/ca}}"),
-            "u.tls.ca: /nonexistent/ca cannot be read",
-        ),
-        (
-            format!("{redis}, tls: {{cert: {here}}}"),
-            "u.tls.cert: cert is given without key",
-        ),
-        (
-            format!("{redis}, tls: true"),
-            "u.tls: true stands where a map of keys belongs",
-        ),
+        (format!("{redis}, breaker: {{error_rate: 0%}}"), "u.breaker.error_rate: 0% would open"),
+        (format!("{redis}, breaker: {{min_requests: 0}}"), "u.breaker.min_requests: 0 would stop"),
+        (format!("{redis}, health_check: {{interval: 0s}}"), "u.health_check.interval: 0s"),
+        (format!("{redis}, tls: {{ca: /nonexistent/ca}}"), "u.tls.ca: /nonexistent/ca cannot be read"),
+        (format!("{redis}, tls: {{cert: {here}}}"), "u.tls.cert: cert is given without key"),
+        (format!("{redis}, tls: true"), "u.tls: true stands where a map of keys belongs"),
     ] {
-        let text =
-            format!("listeners: [{{address: 127.0.0.1:1}}]\nupstreams:\n  u: {{{upstream}}}\n");
+        let text = format!("listeners: [{{address: 127.0.0.1:1}}]\nupstreams:\n  u: {{{upstream}}}\n");
         let mut found = faults(&text);
         if words.starts_with("both ") {
             found.retain(|fault| !fault.contains("no such file"));
         }
-        assert!(
-            found.len() == 1 && found[0].contains(words),
-            "{upstream} gave {found:#?}"
-        );
+        assert!(found.len() == 1 && found[0].contains(words), "{upstream} gave {found:#?}");
         assert!(found[0].starts_with("3:"), "{upstream} gave {found:#?}");
     }
 }
@@ -149,10 +70,7 @@ fn a_password_file_gives_its_only_line() {
         std::fs::write(&path, content).unwrap();
         match (parse(&text, "t.yaml"), result) {
             (Ok(config), Ok(password)) => {
-                assert_eq!(
-                    config.upstreams["u"].password.as_ref().unwrap().expose(),
-                    password
-                );
+                assert_eq!(config.upstreams["u"].password.as_ref().unwrap().expose(), password);
             }
             (Err(errors), Err(words)) => assert!(errors.to_string().contains(words), "{errors}"),
             (got, _) => panic!("{content:?} gave {got:?}"),

@@ -32,18 +32,11 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
         let kept = Cell::new(None);
-        let visitor = NodeVisitor {
-            loading: self.loading,
-            depth: self.depth,
-            kept: &kept,
-        };
+        let visitor = NodeVisitor { loading: self.loading, depth: self.depth, kept: &kept };
         match deserializer.deserialize_any(visitor) {
             Ok(node) => Ok(node),
             Err(error) => match kept.take() {
-                Some(value) => Ok(Node {
-                    mark: Some(mark_in(&error.to_string())),
-                    value,
-                }),
+                Some(value) => Ok(Node { mark: Some(mark_in(&error.to_string())), value }),
                 None => Err(error),
             },
         }
@@ -58,10 +51,7 @@ struct KeySeed<'a> {
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
     type Value = (String, Mark);
 
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<(String, Mark), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(String, Mark), D::Error> {
         let kept = Cell::new(None);
         let visitor = NodeVisitor {
             loading: self.loading,
@@ -91,12 +81,7 @@ fn mark_in(message: &str) -> Mark {
     message
         .rsplit_once(" at line ")
         .and_then(|(_, position)| position.split_once(" column "))
-        .and_then(|(line, column)| {
-            Some(Mark {
-                line: line.parse().ok()?,
-                column: column.parse().ok()?,
-            })
-        })
+        .and_then(|(line, column)| Some(Mark { line: line.parse().ok()?, column: column.parse().ok()? }))
         .unwrap_or(Mark { line: 1, column: 1 })
 }
 
@@ -187,34 +172,20 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
         let depth = self.deeper()?;
         let mut list = Vec::new();
-        while let Some(node) = items.next_element_seed(NodeSeed {
-            loading: self.loading,
-            depth,
-        })? {
+        while let Some(node) = items.next_element_seed(NodeSeed { loading: self.loading, depth })? {
             list.push(node);
         }
-        Ok(Node {
-            mark: list.first().and_then(|node: &Node| node.mark),
-            value: Value::List(list),
-        })
+        Ok(Node { mark: list.first().and_then(|node: &Node| node.mark), value: Value::List(list) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let depth = self.deeper()?;
         let mut map = Vec::new();
-        while let Some((key, mark)) = entries.next_key_seed(KeySeed {
-            loading: self.loading,
-        })? {
-            let node = entries.next_value_seed(NodeSeed {
-                loading: self.loading,
-                depth,
-            })?;
+        while let Some((key, mark)) = entries.next_key_seed(KeySeed { loading: self.loading })? {
+            let node = entries.next_value_seed(NodeSeed { loading: self.loading, depth })?;
             map.push(Entry { key, mark, node });
         }
-        Ok(Node {
-            mark: map.first().map(|entry: &Entry| entry.mark),
-            value: Value::Map(map),
-        })
+        Ok(Node { mark: map.first().map(|entry: &Entry| entry.mark), value: Value::Map(map) })
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {

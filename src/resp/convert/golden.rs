@@ -7,18 +7,9 @@
 
 use crate::command::{Nulls, Shape};
 
-const PLAIN: Shape = Shape {
-    nulls: Nulls::Bulk,
-    pairs: false,
-};
-const PAIRS: Shape = Shape {
-    nulls: Nulls::Bulk,
-    pairs: true,
-};
-const ARRAY_NULLS: Shape = Shape {
-    nulls: Nulls::Array,
-    pairs: false,
-};
+const PLAIN: Shape = Shape { nulls: Nulls::Bulk, pairs: false };
+const PAIRS: Shape = Shape { nulls: Nulls::Bulk, pairs: true };
+const ARRAY_NULLS: Shape = Shape { nulls: Nulls::Array, pairs: false };
 
 /// What was asked, the command's shape, and the reply in RESP3 and in RESP2.
 pub(super) const REPLIES: &[(&str, Shape, &[u8], &[u8])] = &[

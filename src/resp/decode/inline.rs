@@ -31,10 +31,7 @@ impl Words {
             let word = &self.text[start..*end];
             encode::bulk(wire, word);
             let behind = wire.len() - 2;
-            args.push(Span {
-                start: (behind - word.len()) as u32,
-                end: behind as u32,
-            });
+            args.push(Span { start: (behind - word.len()) as u32, end: behind as u32 });
             start = *end;
         }
     }
@@ -80,9 +77,7 @@ fn word<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
 
 /// Checks that the word ends where its quote was closed.
 fn closed(rest: &[u8]) -> Option<&[u8]> {
-    rest.first()
-        .is_none_or(|byte| is_space(*byte))
-        .then_some(rest)
+    rest.first().is_none_or(|byte| is_space(*byte)).then_some(rest)
 }
 
 fn double_quoted<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
@@ -90,9 +85,7 @@ fn double_quoted<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]>
         rest = match rest {
             [] => return None,
             [b'"', behind @ ..] => return Some(behind),
-            [b'\\', b'x', high, low, behind @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 text.push(hex(*high) << 4 | hex(*low));
                 behind
             }
@@ -153,13 +146,7 @@ mod tests {
     fn words(line: &str) -> Option<Vec<Vec<u8>>> {
         let words = split(line.as_bytes())?;
         let mut start = 0;
-        Some(
-            words
-                .ends
-                .iter()
-                .map(|end| words.text[std::mem::replace(&mut start, *end)..*end].to_vec())
-                .collect(),
-        )
+        Some(words.ends.iter().map(|end| words.text[std::mem::replace(&mut start, *end)..*end].to_vec()).collect())
     }
 
     // Each line was sent to redis-server 7.0.15 as `ECHO <line>`.
@@ -188,18 +175,7 @@ mod tests {
 
     #[test]
     fn quotes_must_match_and_end_their_word() {
-        for line in [
-            r#"""#,
-            "'",
-            r#""a"#,
-            r#""a"b"#,
-            "'a'b",
-            r#""\""#,
-            r#""a\"#,
-            r"'a\\'",
-            r#"a"b"c"#,
-            r#""a""b""#,
-        ] {
+        for line in [r#"""#, "'", r#""a"#, r#""a"b"#, "'a'b", r#""\""#, r#""a\"#, r"'a\\'", r#"a"b"c"#, r#""a""b""#] {
             assert_eq!(words(line), None, "{line:?}");
         }
     }

@@ -6,12 +6,8 @@ use super::*;
 use crate::resp::encode;
 
 /// Redis's own limits.
-const LIMITS: DecodeLimits = DecodeLimits {
-    max_bulk: 512 << 20,
-    max_args: i32::MAX as usize,
-    max_inline: 64 << 10,
-    max_request: 1 << 30,
-};
+const LIMITS: DecodeLimits =
+    DecodeLimits { max_bulk: 512 << 20, max_args: i32::MAX as usize, max_inline: 64 << 10, max_request: 1 << 30 };
 
 /// The outcome of a whole stream: its commands (arguments and wire) and the error that ended it.
 #[derive(Debug, Default, PartialEq)]
@@ -31,10 +27,7 @@ fn fed(stream: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &DecodeLimi
             let buf = &stream[outcome.taken..cut];
             match decoder.decode(buf, limits) {
                 Ok(None) => {
-                    assert!(
-                        decoder.command(buf).is_none(),
-                        "an unfinished command was handed out"
-                    );
+                    assert!(decoder.command(buf).is_none(), "an unfinished command was handed out");
                     break;
                 }
                 Ok(Some(n)) => {
@@ -76,31 +69,14 @@ fn a_pipeline_is_taken_command_by_command() {
     let get = wire(&[b"GET", b"a\r\nb"]);
     let set = wire(&[b"SET", b"", b"\0\xff$3\r\n"]);
     let outcome = once(&[get.clone(), set.clone()].concat());
-    assert_eq!(
-        outcome.commands[0],
-        (vec![b"GET".to_vec(), b"a\r\nb".to_vec()], get)
-    );
-    assert_eq!(
-        outcome.commands[1],
-        (
-            vec![b"SET".to_vec(), b"".to_vec(), b"\0\xff$3\r\n".to_vec()],
-            set
-        )
-    );
+    assert_eq!(outcome.commands[0], (vec![b"GET".to_vec(), b"a\r\nb".to_vec()], get));
+    assert_eq!(outcome.commands[1], (vec![b"SET".to_vec(), b"".to_vec(), b"\0\xff$3\r\n".to_vec()], set));
     assert_eq!(outcome.commands.len(), 2);
 }
 
 #[test]
 fn empty_requests_are_skipped_in_silence() {
-    for empty in [
-        "*0\r\n",
-        "*-1\r\n",
-        "*-2\r\n",
-        "*-9223372036854775808\r\n",
-        "\r\n",
-        "\n",
-        "  \t \r\n",
-    ] {
+    for empty in ["*0\r\n", "*-1\r\n", "*-2\r\n", "*-9223372036854775808\r\n", "\r\n", "\n", "  \t \r\n"] {
         let stream = [empty.as_bytes(), &wire(&[b"PING"])].concat();
         assert_eq!(args(&stream), [[b"PING"]], "{empty:?}");
         assert_eq!(once(&stream).taken, stream.len());
@@ -111,16 +87,8 @@ fn empty_requests_are_skipped_in_silence() {
 fn an_inline_command_is_rewritten_to_its_canonical_form() {
     for line in ["SET \"a b\" ''\r\n", "  SET \"a\\x20b\" \"\" \n"] {
         let outcome = once(&[line.as_bytes(), b"*1\r\n"].concat());
-        assert_eq!(
-            outcome.commands[0].1,
-            wire(&[b"SET", b"a b", b""]),
-            "{line:?}"
-        );
-        assert_eq!(
-            outcome.commands[0].0,
-            [b"SET".as_slice(), b"a b", b""],
-            "{line:?}"
-        );
+        assert_eq!(outcome.commands[0].1, wire(&[b"SET", b"a b", b""]), "{line:?}");
+        assert_eq!(outcome.commands[0].0, [b"SET".as_slice(), b"a b", b""], "{line:?}");
         assert_eq!(outcome.taken, line.len());
     }
     // A carriage return more than the one that belongs to the line's end is a space.
@@ -151,10 +119,7 @@ fn errors_have_the_text_of_redis() {
         ("*1\r\n$536870913\r\n", "invalid bulk length"),
         ("*1\r\n$4294967297\r\n", "invalid bulk length"),
         ("*1\r\n$9223372036854775807\r\n", "invalid bulk length"),
-        (
-            "*1\r\n$18446744073709551620\r\nPING\r\n",
-            "invalid bulk length",
-        ),
+        ("*1\r\n$18446744073709551620\r\nPING\r\n", "invalid bulk length"),
         ("*1\r\nxPING\r\n", "expected '$', got 'x'"),
         ("*1\r\n*1\r\n", "expected '$', got '*'"),
         ("*1\r\n\r\n", "expected '$', got ' '"),
@@ -172,14 +137,8 @@ fn errors_have_the_text_of_redis() {
         ("*2\r\n$536870912\r\n", ""),
     ];
     for (stream, text) in &cases[..32] {
-        let error = once(stream.as_bytes())
-            .error
-            .unwrap_or_else(|| panic!("{stream:?} was taken"));
-        assert_eq!(
-            error.to_string(),
-            format!("Protocol error: {text}"),
-            "{stream:?}"
-        );
+        let error = once(stream.as_bytes()).error.unwrap_or_else(|| panic!("{stream:?} was taken"));
+        assert_eq!(error.to_string(), format!("Protocol error: {text}"), "{stream:?}");
     }
     assert_eq!(once(cases[32].0.as_bytes()), Outcome::default());
 }
@@ -187,51 +146,28 @@ fn errors_have_the_text_of_redis() {
 #[test]
 fn an_http_request_is_an_inline_command_like_any_other() {
     let outcome = once(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(
-        outcome.commands[0].0,
-        [b"GET".as_slice(), b"/", b"HTTP/1.1"]
-    );
+    assert_eq!(outcome.commands[0].0, [b"GET".as_slice(), b"/", b"HTTP/1.1"]);
     assert_eq!(outcome.commands[1].0, [b"Host:".as_slice(), b"localhost"]);
     assert_eq!(outcome.commands.len(), 2);
 }
 
 #[test]
 fn every_limit_holds_at_its_edge() {
-    let limits = DecodeLimits {
-        max_bulk: 8,
-        max_args: 3,
-        max_inline: 20,
-        max_request: 40,
-    };
+    let limits = DecodeLimits { max_bulk: 8, max_args: 3, max_inline: 20, max_request: 40 };
     let error = |stream: &[u8]| fed(stream, [], &limits).error;
     assert_eq!(error(&wire(&[b"12345678"])), None);
-    assert_eq!(
-        error(&wire(&[b"123456789"])),
-        Some(ProtocolError::InvalidLength)
-    );
+    assert_eq!(error(&wire(&[b"123456789"])), Some(ProtocolError::InvalidLength));
     assert_eq!(error(&wire(&[b"a", b"b", b"c"])), None);
-    assert_eq!(
-        error(&wire(&[b"a", b"b", b"c", b"d"])),
-        Some(ProtocolError::InvalidCount)
-    );
+    assert_eq!(error(&wire(&[b"a", b"b", b"c", b"d"])), Some(ProtocolError::InvalidCount));
     assert_eq!(error(b"a b c\r\n"), None);
     assert_eq!(error(b"a b c d\r\n"), Some(ProtocolError::InvalidCount));
     assert_eq!(error(b"abcdefghijabcdefghi\r\n"), None);
-    assert_eq!(
-        error(b"abcdefghijabcdefghij\r\n"),
-        Some(ProtocolError::TooBigInline)
-    );
+    assert_eq!(error(b"abcdefghijabcdefghij\r\n"), Some(ProtocolError::TooBigInline));
     let whole = wire(&[b"12345678", b"12345678", b"12"]);
     assert_eq!((whole.len(), error(&whole)), (40, None));
-    assert_eq!(
-        error(&wire(&[b"12345678", b"12345678", b"123"])),
-        Some(ProtocolError::TooBigRequest)
-    );
+    assert_eq!(error(&wire(&[b"12345678", b"12345678", b"123"])), Some(ProtocolError::TooBigRequest));
     // The length alone is enough to refuse.
-    assert_eq!(
-        error(b"*3\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$3\r\n"),
-        Some(ProtocolError::TooBigRequest)
-    );
+    assert_eq!(error(b"*3\r\n$8\r\n12345678\r\n$8\r\n12345678\r\n$3\r\n"), Some(ProtocolError::TooBigRequest));
 }
 
 #[test]
@@ -241,19 +177,13 @@ fn an_announced_command_costs_nothing() {
     assert!(!decoder.args.spilled());
     assert_eq!(decoder.wanted(), 0);
     let mut decoder = Decoder::default();
-    assert_eq!(
-        decoder.decode(b"*1\r\n$536870912\r\nabc", &LIMITS),
-        Ok(None)
-    );
+    assert_eq!(decoder.decode(b"*1\r\n$536870912\r\nabc", &LIMITS), Ok(None));
     assert_eq!(decoder.wanted(), 536_870_912 + 18);
 }
 
 #[test]
 fn a_request_never_nests() {
-    assert_eq!(
-        once(&b"*1\r\n".repeat(100_000)).error,
-        Some(ProtocolError::ExpectedBulk(b'*'))
-    );
+    assert_eq!(once(&b"*1\r\n".repeat(100_000)).error, Some(ProtocolError::ExpectedBulk(b'*')));
 }
 
 #[test]
@@ -287,44 +217,24 @@ fn long_commands_in_small_pieces_cost_linear_time() {
         let outcome = fed(&stream, (0..stream.len()).step_by(step), &LIMITS);
         assert_eq!(outcome.error, None);
         // Going back to the first byte for each piece would take minutes.
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
 }
 
 /// Streams of valid requests of every kind.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![
-        any::<u8>(),
-        Just(b'\r'),
-        Just(b'\n'),
-        Just(b'$'),
-        Just(b'*')
-    ];
+    let byte = prop_oneof![any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'$'), Just(b'*')];
     let array = prop::collection::vec(prop::collection::vec(byte, 0..30), 1..9).prop_map(|of| {
         let of: Vec<&[u8]> = of.iter().map(Vec::as_slice).collect();
         wire(&of)
     });
     let inline = "[ -~]{0,30}\r?\n".prop_map(String::into_bytes);
-    let empty = prop_oneof![
-        Just(b"*0\r\n".to_vec()),
-        Just(b"*-1\r\n".to_vec()),
-        Just(b"\r\n".to_vec())
-    ];
-    prop::collection::vec(prop_oneof![4 => array, 2 => inline, 1 => empty], 0..6)
-        .prop_map(|of| of.concat())
+    let empty = prop_oneof![Just(b"*0\r\n".to_vec()), Just(b"*-1\r\n".to_vec()), Just(b"\r\n".to_vec())];
+    prop::collection::vec(prop_oneof![4 => array, 2 => inline, 1 => empty], 0..6).prop_map(|of| of.concat())
 }
 
 /// Limits that generated streams reach.
-const TIGHT: DecodeLimits = DecodeLimits {
-    max_bulk: 25,
-    max_args: 7,
-    max_inline: 28,
-    max_request: 120,
-};
+const TIGHT: DecodeLimits = DecodeLimits { max_bulk: 25, max_args: 7, max_inline: 28, max_request: 120 };
 
 proptest! {
     #[test]

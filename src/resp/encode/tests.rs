@@ -14,10 +14,7 @@ fn both_versions_get_the_form_that_redis_gives_them() {
     use Proto::{Resp2, Resp3};
     let cases = [
         (written(|out| bulk(out, b"a\r\nb")), "$4\r\na\r\nb\r\n"),
-        (
-            written(|out| integer(out, i64::MIN)),
-            ":-9223372036854775808\r\n",
-        ),
+        (written(|out| integer(out, i64::MIN)), ":-9223372036854775808\r\n"),
         (written(|out| simple(out, "PONG")), "+PONG\r\n"),
         (written(ok), "+OK\r\n"),
         (written(|out| null(out, Resp2)), "$-1\r\n"),
@@ -36,18 +33,9 @@ fn both_versions_get_the_form_that_redis_gives_them() {
         (written(|out| boolean(out, Resp2, false)), ":0\r\n"),
         (written(|out| boolean(out, Resp3, true)), "#t\r\n"),
         (written(|out| boolean(out, Resp3, false)), "#f\r\n"),
-        (
-            written(|out| verbatim(out, Resp2, "txt", b"hi")),
-            "$2\r\nhi\r\n",
-        ),
-        (
-            written(|out| verbatim(out, Resp3, "txt", b"hi")),
-            "=6\r\ntxt:hi\r\n",
-        ),
-        (
-            written(|out| command(out, &[b"GET", b""])),
-            "*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
-        ),
+        (written(|out| verbatim(out, Resp2, "txt", b"hi")), "$2\r\nhi\r\n"),
+        (written(|out| verbatim(out, Resp3, "txt", b"hi")), "=6\r\ntxt:hi\r\n"),
+        (written(|out| command(out, &[b"GET", b""])), "*2\r\n$3\r\nGET\r\n$0\r\n\r\n"),
     ];
     for (text, expected) in cases {
         assert_eq!(text, expected);
@@ -57,10 +45,7 @@ fn both_versions_get_the_form_that_redis_gives_them() {
 #[test]
 fn an_error_is_one_line_whatever_it_quotes() {
     let text = "ERR unknown command 'a\r\n+OK\r\n'";
-    assert_eq!(
-        written(|out| error(out, text)),
-        "-ERR unknown command 'a  +OK  '\r\n"
-    );
+    assert_eq!(written(|out| error(out, text)), "-ERR unknown command 'a  +OK  '\r\n");
     assert_eq!(written(|out| simple(out, "a\nb")), "+a b\r\n");
 }
 

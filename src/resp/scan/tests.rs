@@ -9,10 +9,7 @@ fn once(buf: &[u8]) -> Result<Option<usize>, Malformed> {
 }
 
 /// Scans `wire` as it arrives in pieces that end at `cuts`, as a reader would.
-fn in_pieces(
-    wire: &[u8],
-    cuts: impl IntoIterator<Item = usize>,
-) -> Result<Option<usize>, Malformed> {
+fn in_pieces(wire: &[u8], cuts: impl IntoIterator<Item = usize>) -> Result<Option<usize>, Malformed> {
     let mut scanner = Scanner::default();
     for cut in cuts.into_iter().chain([wire.len()]) {
         if let Some(end) = scanner.scan(&wire[..cut])? {
@@ -58,26 +55,11 @@ fn every_type_ends_where_it_ends() {
     ];
     for reply in &replies[..29] {
         let behind = [reply, b"+x\r\n".as_slice()].concat();
-        assert_eq!(
-            once(&behind),
-            Ok(Some(reply.len())),
-            "{}",
-            reply.escape_ascii()
-        );
+        assert_eq!(once(&behind), Ok(Some(reply.len())), "{}", reply.escape_ascii());
         for cut in 0..reply.len() {
-            assert_eq!(
-                once(&reply[..cut]),
-                Ok(None),
-                "{} cut at {cut}",
-                reply.escape_ascii()
-            );
+            assert_eq!(once(&reply[..cut]), Ok(None), "{} cut at {cut}", reply.escape_ascii());
         }
-        assert_eq!(
-            in_pieces(reply, 0..reply.len()),
-            Ok(Some(reply.len())),
-            "{}",
-            reply.escape_ascii()
-        );
+        assert_eq!(in_pieces(reply, 0..reply.len()), Ok(Some(reply.len())), "{}", reply.escape_ascii());
     }
     assert_eq!(once(replies[29]), Err(Malformed("a push inside a reply")));
 }
@@ -128,11 +110,7 @@ fn what_is_no_reply_is_refused() {
     ];
     for case in cases {
         assert!(once(case).is_err(), "{}", case.escape_ascii());
-        assert!(
-            in_pieces(case, 0..case.len()).is_err(),
-            "{} in pieces",
-            case.escape_ascii()
-        );
+        assert!(in_pieces(case, 0..case.len()).is_err(), "{} in pieces", case.escape_ascii());
     }
 }
 
@@ -146,11 +124,7 @@ fn a_push_is_refused_wherever_it_is_not_on_its_own() {
         "%1\r\n+a\r\n>0\r\n",
         ">1\r\n>0\r\n",
     ] {
-        assert_eq!(
-            once(inside.as_bytes()),
-            Err(Malformed("a push inside a reply")),
-            "{inside:?}"
-        );
+        assert_eq!(once(inside.as_bytes()), Err(Malformed("a push inside a reply")), "{inside:?}");
     }
 }
 
@@ -166,10 +140,7 @@ fn a_hundred_thousand_nested_arrays_are_one_reply() {
 fn announced_elements_cost_nothing_and_have_a_limit() {
     assert_eq!(once(b"*1000000000\r\n"), Ok(None));
     assert_eq!(once(b"%2147483647\r\n"), Ok(None));
-    assert_eq!(
-        once(b"*2147483647\r\n%2147483647\r\n"),
-        Err(Malformed("more elements than a reply can have"))
-    );
+    assert_eq!(once(b"*2147483647\r\n%2147483647\r\n"), Err(Malformed("more elements than a reply can have")));
 }
 
 #[test]
@@ -182,10 +153,7 @@ fn a_long_string_and_a_long_line_cost_linear_time() {
     let line = [b"+".as_slice(), &body, b"\r\n"].concat();
     for wire in [string, line] {
         let started = std::time::Instant::now();
-        assert_eq!(
-            in_pieces(&wire, (0..wire.len()).step_by(7)),
-            Ok(Some(wire.len()))
-        );
+        assert_eq!(in_pieces(&wire, (0..wire.len()).step_by(7)), Ok(Some(wire.len())));
         // Looking again at every byte for each piece would take 150,000 times half a MiB, which is minutes.
         assert!(started.elapsed().as_secs() < 5);
     }

@@ -42,12 +42,7 @@ pub(super) fn auth(request: &mut Request<'_>) {
 type Outcome = Result<Option<Arc<Credentials>>, String>;
 
 /// Has credentials judged, and answers for the whole command: now where the verdict is known, else when it is.
-pub(super) fn log_in(
-    request: &mut Request<'_>,
-    user: Option<&[u8]>,
-    password: &[u8],
-    purpose: Purpose,
-) {
+pub(super) fn log_in(request: &mut Request<'_>, user: Option<&[u8]>, password: &[u8], purpose: Purpose) {
     let session = request.session;
     let Some(credentials) = credentials(user, password) else {
         // The password of a user of Larder's is text; what is none is nobody's.
@@ -71,12 +66,7 @@ fn now(request: &mut Request<'_>, outcome: Outcome, purpose: Purpose) {
 }
 
 /// Asks the upstream; until it answers, the commands behind wait.
-fn later(
-    session: &Rc<Session>,
-    state: &mut State,
-    credentials: Arc<Credentials>,
-    purpose: Purpose,
-) {
+fn later(session: &Rc<Session>, state: &mut State, credentials: Arc<Credentials>, purpose: Purpose) {
     let seq = state.replies.await_one(state.proto);
     state.busy = true;
     let session = Rc::clone(session);
@@ -84,8 +74,7 @@ fn later(
         let Some(origin) = session.worker.app.origin() else {
             return;
         };
-        let outcome = match security::verify(&origin.endpoint, &origin.verdicts, &credentials).await
-        {
+        let outcome = match security::verify(&origin.endpoint, &origin.verdicts, &credentials).await {
             Ok(verdict) => outcome(verdict, credentials),
             Err(failure) => Err(origin.endpoint.error(&failure)),
         };
@@ -108,13 +97,7 @@ fn outcome(verdict: Verdict, credentials: Arc<Credentials>) -> Outcome {
 }
 
 /// Does what was asked for, or says why not.
-fn conclude(
-    session: &Session,
-    state: &mut State,
-    outcome: Outcome,
-    purpose: Purpose,
-    reply: &mut Vec<u8>,
-) {
+fn conclude(session: &Session, state: &mut State, outcome: Outcome, purpose: Purpose, reply: &mut Vec<u8>) {
     let credentials = match outcome {
         Ok(credentials) => credentials,
         Err(words) => {
@@ -139,10 +122,7 @@ fn credentials(user: Option<&[u8]>, password: &[u8]) -> Option<Credentials> {
         Some(user) => Some(text(user)?),
         None => None,
     };
-    Some(Credentials {
-        username,
-        password: Secret::new(text(password)?),
-    })
+    Some(Credentials { username, password: Secret::new(text(password)?) })
 }
 
 /// The answer of a Redis that has only its default user, and no password for it.
@@ -166,9 +146,9 @@ mod tests {
     fn without_passwords_only_the_default_user_gets_in_and_only_by_name() {
         assert_eq!(answer(Some(b"default")), Ok(None));
         assert_eq!(answer(Some(b"ann")), Err(WRONG_PASSWORD.to_owned()));
-        assert!(answer(None).is_err_and(|words| {
-            words.starts_with("ERR AUTH <password> called without any password")
-        }));
+        assert!(
+            answer(None).is_err_and(|words| { words.starts_with("ERR AUTH <password> called without any password") })
+        );
     }
 
     #[test]

@@ -86,8 +86,7 @@ pub(super) fn client(request: &mut Request<'_>) {
         "getredir" => encode::integer(request.out(), -1),
         "help" => {
             encode::array(request.out(), HELP.len());
-            HELP.iter()
-                .for_each(|line| encode::simple(request.out(), line));
+            HELP.iter().for_each(|line| encode::simple(request.out(), line));
         }
         "id" => {
             let id = i64::try_from(request.session.id).unwrap_or(i64::MAX);
@@ -121,7 +120,9 @@ pub(super) fn client(request: &mut Request<'_>) {
         // A subcommand of a newer upstream.
         _ => {
             let name = request.text(1).to_ascii_uppercase();
-            request.error(&format!("ERR Larder does not serve CLIENT {name}: it answers CLIENT itself and does not know this subcommand"));
+            request.error(&format!(
+                "ERR Larder does not serve CLIENT {name}: it answers CLIENT itself and does not know this subcommand"
+            ));
         }
     }
 }
@@ -130,16 +131,11 @@ pub(super) fn client(request: &mut Request<'_>) {
 
 /// Checks a name: printable, without spaces, since it becomes a part of a line of CLIENT LIST.
 pub(super) fn name(bytes: &[u8]) -> Result<Name, &'static str> {
-    text(bytes)
-        .map(Name)
-        .ok_or("ERR Client names cannot contain spaces, newlines or special characters.")
+    text(bytes).map(Name).ok_or("ERR Client names cannot contain spaces, newlines or special characters.")
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
-    bytes
-        .iter()
-        .all(u8::is_ascii_graphic)
-        .then(|| String::from_utf8_lossy(bytes).into_owned())
+    bytes.iter().all(u8::is_ascii_graphic).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn told_name(request: &mut Request<'_>) {
@@ -170,9 +166,7 @@ fn set_info(request: &mut Request<'_>) {
         _ => return request.error(&format!("ERR Unrecognized option '{attribute}'")),
     };
     let Some(value) = text(request.command.opt(3).unwrap_or_default()) else {
-        return request.error(&format!(
-            "ERR {attribute} cannot contain spaces, newlines or special characters."
-        ));
+        return request.error(&format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
     };
     {
         let mut told = request.session.client.told();

@@ -14,12 +14,7 @@ use crate::resp::encode;
 /// `CONFIG GET pattern ...`
 pub(super) fn get(request: &mut Request<'_>) {
     let mut settings = settings(request.app());
-    settings.retain(|name, _| {
-        request
-            .command
-            .args(2)
-            .any(|wanted| pattern::matches(wanted, name.as_bytes()))
-    });
+    settings.retain(|name, _| request.command.args(2).any(|wanted| pattern::matches(wanted, name.as_bytes())));
     let proto = request.proto();
     let out = request.out();
     encode::map(out, proto, settings.len());
@@ -33,31 +28,18 @@ pub(super) fn get(request: &mut Request<'_>) {
 fn settings(app: &App) -> BTreeMap<&'static str, String> {
     let limits = &app.config.limits;
     let (bind, port) = listening(app);
-    let sockets = app
-        .config
-        .listeners
-        .iter()
-        .filter_map(|listener| listener.address.unix_path());
+    let sockets = app.config.listeners.iter().filter_map(|listener| listener.address.unix_path());
     let mut settings = BTreeMap::from([
         // The upstream's.
         ("databases", databases(app).to_string()),
         // Larder's, from its configuration.
         ("bind", bind),
         ("port", port.to_string()),
-        (
-            "unixsocket",
-            sockets
-                .map(|path| path.display().to_string())
-                .next()
-                .unwrap_or_default(),
-        ),
+        ("unixsocket", sockets.map(|path| path.display().to_string()).next().unwrap_or_default()),
         ("maxclients", limits.max_clients.to_string()),
         ("proto-max-bulk-len", limits.max_bulk.to_string()),
         ("client-query-buffer-limit", limits.max_request.to_string()),
-        (
-            "client-output-buffer-limit",
-            format!("normal {} 0 0", limits.max_output),
-        ),
+        ("client-output-buffer-limit", format!("normal {} 0 0", limits.max_output)),
         ("maxmemory", max_memory(app).to_string()),
         // What Larder never does: it keeps nothing on disk, closes no idle client, and is no cluster.
         ("appendonly", "no".to_owned()),
@@ -74,23 +56,14 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
 /// What this process may keep in memory: the store's data, or else the near-cache.
 pub(super) fn max_memory(app: &App) -> u64 {
     match &app.backend {
-        Backend::Memory(_) => app
-            .config
-            .upstreams
-            .values()
-            .map(|upstream| upstream.max_memory)
-            .sum(),
+        Backend::Memory(_) => app.config.upstreams.values().map(|upstream| upstream.max_memory).sum(),
         Backend::Redis(_) => app.config.near_cache.max_memory,
     }
 }
 
 /// The addresses listened on, without the ports, and the first port; 0 without one.
 pub(super) fn listening(app: &App) -> (String, u16) {
-    let names = app
-        .listening
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let names = app.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut hosts: Vec<String> = Vec::new();
     let mut first = 0;
     for name in names {

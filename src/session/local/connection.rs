@@ -37,24 +37,16 @@ pub(super) fn select(request: &mut Request<'_>) {
     };
     let Ok(index) = i32::try_from(index) else {
         let (least, most) = (i32::MIN, i32::MAX);
-        return request.error(&format!(
-            "ERR value is out of range, value must between {least} and {most}"
-        ));
+        return request.error(&format!("ERR value is out of range, value must between {least} and {most}"));
     };
-    let database = u32::try_from(index)
-        .ok()
-        .filter(|index| *index < databases(request.app()));
+    let database = u32::try_from(index).ok().filter(|index| *index < databases(request.app()));
     let Some(database) = database else {
         return request.error("ERR DB index is out of range");
     };
     if database != request.state.database {
         request.state.change_identity();
         request.state.database = database;
-        request
-            .session
-            .client
-            .database
-            .store(database, Ordering::Relaxed);
+        request.session.client.database.store(database, Ordering::Relaxed);
     }
     request.ok();
 }
@@ -76,9 +68,7 @@ pub(super) fn reset(request: &mut Request<'_>) {
         request.state.set_reply_mode(mode);
     }
     let client = &request.session.client;
-    client
-        .database
-        .store(request.state.database, Ordering::Relaxed);
+    client.database.store(request.state.database, Ordering::Relaxed);
     client.proto.store(2, Ordering::Relaxed);
     {
         let mut told = client.told();

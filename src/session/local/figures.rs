@@ -12,24 +12,16 @@ const LEFT_OUT: [&str; 2] = ["_seconds_bucket", "_build_info"];
 /// Every figure, in the order of `/metrics`, then the hit ratio.
 pub(super) fn figures(app: &App) -> Vec<Figure> {
     let samples = metrics::samples(app);
-    let shown = samples
-        .iter()
-        .filter(|sample| !LEFT_OUT.iter().any(|end| sample.name.ends_with(end)));
+    let shown = samples.iter().filter(|sample| !LEFT_OUT.iter().any(|end| sample.name.ends_with(end)));
     let mut figures: Vec<Figure> = shown.map(|sample| (name(sample), sample.value)).collect();
-    let ratio = hit_ratio(
-        value(&figures, "cache_hits_total"),
-        value(&figures, "cache_misses_total"),
-    );
+    let ratio = hit_ratio(value(&figures, "cache_hits_total"), value(&figures, "cache_misses_total"));
     figures.push(("cache_hit_ratio".to_owned(), ratio));
     figures
 }
 
 /// The value of a figure; 0 where there is none.
 pub(super) fn value(figures: &[Figure], name: &str) -> f64 {
-    figures
-        .iter()
-        .find(|(known, _)| known == name)
-        .map_or(0.0, |(_, value)| *value)
+    figures.iter().find(|(known, _)| known == name).map_or(0.0, |(_, value)| *value)
 }
 
 /// A value in digits, without a fraction where it has none.
@@ -51,11 +43,7 @@ fn name(sample: &Sample) -> String {
     if sample.labels.is_empty() {
         return name.to_owned();
     }
-    let labels: Vec<String> = sample
-        .labels
-        .iter()
-        .map(|(label, value)| format!("{label}={value}"))
-        .collect();
+    let labels: Vec<String> = sample.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     format!("{name}{{{}}}", labels.join(","))
 }
 
@@ -72,13 +60,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_named_after_its_metric_with_the_labels_behind() {
-        let sample = |labels| Sample {
-            name: "larder_x_total",
-            help: "",
-            kind: Kind::Counter,
-            labels,
-            value: 1.0,
-        };
+        let sample = |labels| Sample { name: "larder_x_total", help: "", kind: Kind::Counter, labels, value: 1.0 };
         assert_eq!(name(&sample(Vec::new())), "x_total");
         let labels = vec![("cause", "push".to_owned()), ("mode", "ttl".to_owned())];
         assert_eq!(name(&sample(labels)), "x_total{cause=push,mode=ttl}");

@@ -29,10 +29,7 @@ pub(super) fn hello(request: &mut Request<'_>) {
             return request.error("ERR Protocol version is not an integer or out of range");
         };
         // An upstream that speaks RESP2 only has no RESP3 replies to give.
-        let newest = request
-            .app()
-            .origin()
-            .map_or(Proto::Resp3, |origin| origin.proto());
+        let newest = request.app().origin().map_or(Proto::Resp3, |origin| origin.proto());
         greeting.proto = match version {
             2 => Some(Proto::Resp2),
             3 if newest == Proto::Resp3 => Some(Proto::Resp3),
@@ -42,11 +39,7 @@ pub(super) fn hello(request: &mut Request<'_>) {
     let mut login = None;
     let mut at = 2;
     while at < command.len() {
-        if let (true, Some(user), Some(password)) = (
-            command.is(at, "auth"),
-            command.opt(at + 1),
-            command.opt(at + 2),
-        ) {
+        if let (true, Some(user), Some(password)) = (command.is(at, "auth"), command.opt(at + 1), command.opt(at + 2)) {
             login = Some((user, password));
             at += 3;
         } else if let (true, Some(name)) = (command.is(at, "setname"), command.opt(at + 1)) {
@@ -61,9 +54,7 @@ pub(super) fn hello(request: &mut Request<'_>) {
         }
     }
     match login {
-        Some((user, password)) => {
-            auth::log_in(request, Some(user), password, Purpose::Hello(greeting))
-        }
+        Some((user, password)) => auth::log_in(request, Some(user), password, Purpose::Hello(greeting)),
         None => {
             let mut reply = Vec::new();
             greeting.conclude(request.session, request.state, &mut reply);
@@ -116,9 +107,5 @@ fn describe(app: &App, id: u64, proto: Proto, out: &mut Vec<u8>) {
 /// The version of the Redis that clients are dealing with.
 pub(super) fn version(app: &App) -> String {
     let learned = app.learned.load();
-    if learned.version.is_empty() {
-        VERSION.to_owned()
-    } else {
-        learned.version.clone()
-    }
+    if learned.version.is_empty() { VERSION.to_owned() } else { learned.version.clone() }
 }

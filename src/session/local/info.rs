@@ -62,11 +62,7 @@ fn field(out: &mut String, name: &str, value: impl Display) {
 
 fn server(app: &App, out: &mut String) {
     let learned = app.learned.load();
-    let bits = if learned.arch_bits.is_empty() {
-        usize::BITS.to_string()
-    } else {
-        learned.arch_bits.clone()
-    };
+    let bits = if learned.arch_bits.is_empty() { usize::BITS.to_string() } else { learned.arch_bits.clone() };
     let uptime = app.started.0.elapsed().as_secs();
     let (_, port) = listening(app);
     field(out, "redis_version", version(app));
@@ -79,38 +75,18 @@ fn server(app: &App, out: &mut String) {
     field(out, "uptime_in_seconds", uptime);
     field(out, "uptime_in_days", uptime / 86_400);
     field(out, "larder_version", env!("CARGO_PKG_VERSION"));
-    field(
-        out,
-        "executable",
-        std::env::current_exe()
-            .map(|path| path.display().to_string())
-            .unwrap_or_default(),
-    );
+    field(out, "executable", std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default());
     // In Redis's field there is a path or nothing; what else it can be is said in the section of Larder.
     let file = fs::exists(&app.source).unwrap_or(false);
-    field(
-        out,
-        "config_file",
-        if file { app.source.as_str() } else { "" },
-    );
+    field(out, "config_file", if file { app.source.as_str() } else { "" });
 }
 
 fn operating_system() -> String {
-    let kernel = |name: &str| {
-        fs::read_to_string(format!("/proc/sys/kernel/{name}"))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
+    let kernel =
+        |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned();
     let (name, release) = (kernel("ostype"), kernel("osrelease"));
-    let name = if name.is_empty() {
-        std::env::consts::OS.to_owned()
-    } else {
-        name
-    };
-    [name, release, std::env::consts::ARCH.to_owned()]
-        .join(" ")
-        .replace("  ", " ")
+    let name = if name.is_empty() { std::env::consts::OS.to_owned() } else { name };
+    [name, release, std::env::consts::ARCH.to_owned()].join(" ").replace("  ", " ")
 }
 
 fn clients(app: &App, out: &mut String) {
@@ -143,26 +119,13 @@ fn memory(app: &App, out: &mut String) {
 /// Resident memory of the process in bytes, where the system tells.
 fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    kilobytes
-        .trim()
-        .strip_suffix(" kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kilobytes| kilobytes * 1024)
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kilobytes.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// A size as Redis writes it for people: `1.42M`.
 fn human(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 4] = [
-        ("T", 1 << 40),
-        ("G", 1 << 30),
-        ("M", 1 << 20),
-        ("K", 1 << 10),
-    ];
+    const UNITS: [(&str, u64); 4] = [("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => format!("{:.2}{name}", bytes as f64 / *unit as f64),
         None => format!("{bytes}B"),
@@ -183,10 +146,7 @@ fn stats(app: &App, out: &mut String) {
         ("keyspace_misses", "cache_misses_total"),
         ("total_error_replies", "command_errors_total"),
     ] {
-        line(
-            out,
-            format_args!("{redis}:{}", digits(value(&figures, larder))),
-        );
+        line(out, format_args!("{redis}:{}", digits(value(&figures, larder))));
     }
 }
 
@@ -208,11 +168,7 @@ fn larder(app: &App, out: &mut String) {
         Backend::Redis(origin) => {
             field(out, "upstream", &origin.name);
             field(out, "upstream_address", &origin.endpoint.address);
-            field(
-                out,
-                "upstream_protocol",
-                super::hello::digit(origin.proto()),
-            );
+            field(out, "upstream_protocol", super::hello::digit(origin.proto()));
             field(out, "coherence", coherence(origin.mode()));
             let covered = origin.coverage.holds(Micros::now());
             field(out, "covered", if covered { "yes" } else { "no" });
@@ -240,10 +196,7 @@ fn keyspace(app: &App, out: &mut String) {
     for database in 0..memory::DATABASES {
         let (keys, expires) = (memory.keys(database), memory.expiring(database));
         if keys > 0 {
-            line(
-                out,
-                format_args!("db{database}:keys={keys},expires={expires},avg_ttl=0"),
-            );
+            line(out, format_args!("db{database}:keys={keys},expires={expires},avg_ttl=0"));
         }
     }
 }
@@ -254,13 +207,9 @@ mod tests {
 
     #[test]
     fn sizes_read_as_in_redis() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1023, "1023B"),
-            (1024, "1.00K"),
-            (1_486_624, "1.42M"),
-            (268_435_456, "256.00M"),
-        ] {
+        for (bytes, text) in
+            [(0, "0B"), (1023, "1023B"), (1024, "1.00K"), (1_486_624, "1.42M"), (268_435_456, "256.00M")]
+        {
             assert_eq!(human(bytes), text);
         }
     }

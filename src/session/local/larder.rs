@@ -41,8 +41,7 @@ pub(super) fn larder(request: &mut Request<'_>) {
         "stats" => stats(request),
         _ => {
             encode::array(request.out(), HELP.len());
-            HELP.iter()
-                .for_each(|line| encode::simple(request.out(), line));
+            HELP.iter().for_each(|line| encode::simple(request.out(), line));
         }
     }
 }
@@ -74,11 +73,7 @@ fn hot_keys(request: &mut Request<'_>) {
         },
         _ => return request.wrong_arity(),
     };
-    let lists = request
-        .app()
-        .hot
-        .iter()
-        .map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    let lists = request.app().hot.iter().map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let hottest = hotkeys::merge(lists, count);
     let out = request.out();
     encode::array(out, hottest.len());
@@ -92,11 +87,7 @@ fn hot_keys(request: &mut Request<'_>) {
 /// `LARDER INVALIDATE key ...`
 fn invalidate(request: &mut Request<'_>) {
     let near = &request.app().near;
-    let gone = request
-        .command
-        .args(2)
-        .filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator))
-        .count();
+    let gone = request.command.args(2).filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator)).count();
     encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
 }
 

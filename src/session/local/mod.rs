@@ -52,13 +52,7 @@ pub fn answer(
     command: &Command<'_>,
     table: &Table,
 ) -> Flow {
-    let mut request = Request {
-        session,
-        state,
-        spec,
-        command,
-        table,
-    };
+    let mut request = Request { session, state, spec, command, table };
     match which {
         Local::Auth => auth::auth(&mut request),
         Local::Client => client::client(&mut request),
@@ -110,11 +104,7 @@ impl Request<'_> {
 
     /// The same, in the words that Redis has for some subcommands.
     fn wrong_subcommand(&mut self) {
-        let (container, _) = self
-            .spec
-            .name
-            .split_once('|')
-            .unwrap_or((&self.spec.name, ""));
+        let (container, _) = self.spec.name.split_once('|').unwrap_or((&self.spec.name, ""));
         let (container, name) = (container.to_ascii_uppercase(), self.text(1));
         self.error(&format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."));
     }

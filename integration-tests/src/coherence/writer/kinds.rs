@@ -18,43 +18,13 @@ impl Writer<'_> {
         let script = "return redis.call('SET', KEYS[1], ARGV[1])";
         let undeclared = "return redis.call('SET', ARGV[1], ARGV[2])";
         match self.dice.below(12) {
-            0 => self.write(
-                chosen,
-                link,
-                words(&["SET", &key, &value, "PX", &ttl]),
-                expects(ok, set, Some(span)),
-            ),
-            1 => self.write(
-                chosen,
-                link,
-                words(&["PSETEX", &key, &ttl, &value]),
-                expects(ok, set, Some(span)),
-            ),
-            2 => self.write(
-                chosen,
-                link,
-                words(&["DEL", &key]),
-                expects(number, Cell::MISSING, None),
-            ),
-            3 => self.write(
-                chosen,
-                link,
-                words(&["UNLINK", &key]),
-                expects(number, Cell::MISSING, None),
-            ),
-            4 => self.write(
-                chosen,
-                link,
-                words(&["PEXPIRE", &key, &ttl]),
-                retimed(was, Some(span)),
-            ),
+            0 => self.write(chosen, link, words(&["SET", &key, &value, "PX", &ttl]), expects(ok, set, Some(span))),
+            1 => self.write(chosen, link, words(&["PSETEX", &key, &ttl, &value]), expects(ok, set, Some(span))),
+            2 => self.write(chosen, link, words(&["DEL", &key]), expects(number, Cell::MISSING, None)),
+            3 => self.write(chosen, link, words(&["UNLINK", &key]), expects(number, Cell::MISSING, None)),
+            4 => self.write(chosen, link, words(&["PEXPIRE", &key, &ttl]), retimed(was, Some(span))),
             5 => self.write(chosen, link, words(&["PERSIST", &key]), retimed(was, None)),
-            6 => self.write(
-                chosen,
-                link,
-                words(&["EVAL", script, "1", &key, &value]),
-                expects(ok, set, None),
-            ),
+            6 => self.write(chosen, link, words(&["EVAL", script, "1", &key, &value]), expects(ok, set, None)),
             7 => {
                 let via = match self.links[link].via() {
                     Via::Origin => Via::Origin,
@@ -63,38 +33,14 @@ impl Writer<'_> {
                 let command = words(&["EVAL", undeclared, "0", &key, &value]);
                 self.write_via(chosen, link, via, &[command], expects(ok, set, None))
             }
-            8 => self.write(
-                chosen,
-                link,
-                words(&["GETSET", &key, &value]),
-                expects(any_value, set, None),
-            ),
-            9 => self.write(
-                chosen,
-                link,
-                words(&["GETDEL", &key]),
-                expects(any_value, Cell::MISSING, None),
-            ),
+            8 => self.write(chosen, link, words(&["GETSET", &key, &value]), expects(any_value, set, None)),
+            9 => self.write(chosen, link, words(&["GETDEL", &key]), expects(any_value, Cell::MISSING, None)),
             10 => {
                 let link = self.origin(link);
-                let transaction = [
-                    words(&["MULTI"]),
-                    words(&["DEL", &key]),
-                    words(&["SET", &key, &value]),
-                ];
-                self.write_transaction(
-                    chosen,
-                    link,
-                    &transaction,
-                    [set, Cell::MISSING, Cell::MISSING],
-                )
+                let transaction = [words(&["MULTI"]), words(&["DEL", &key]), words(&["SET", &key, &value])];
+                self.write_transaction(chosen, link, &transaction, [set, Cell::MISSING, Cell::MISSING])
             }
-            _ => self.write(
-                chosen,
-                link,
-                words(&["SET", &key, &value]),
-                expects(ok, set, None),
-            ),
+            _ => self.write(chosen, link, words(&["SET", &key, &value]), expects(ok, set, None)),
         }
     }
 
@@ -105,20 +51,13 @@ impl Writer<'_> {
         let version = self.clock.version();
         let step = (version - was).to_string();
         if self.dice.chance(1, 12) {
-            return self.write(
-                chosen,
-                link,
-                words(&["DEL", &key]),
-                expects(number, Cell::MISSING, None),
-            );
+            return self.write(chosen, link, words(&["DEL", &key]), expects(number, Cell::MISSING, None));
         }
         let after: After = Box::new(move |reply, _, _| match reply.integer() {
             Some(sum) if u64::try_from(sum) == Ok(version) => {
                 Ok([Cell::holding(version), Cell::MISSING, Cell::MISSING])
             }
-            _ => Err(format!(
-                "INCRBY from {was} to {version} gave {reply:?}: another value was there"
-            )),
+            _ => Err(format!("INCRBY from {was} to {version} gave {reply:?}: another value was there")),
         });
         self.write(chosen, link, words(&["INCRBY", &key, &step]), after)
     }
@@ -137,105 +76,41 @@ impl Writer<'_> {
                       redis.call('HSET', KEYS[1], f, ARGV[1]) end; return redis.status_reply('OK')";
         let whole = words(&["HSET", &key, a, &value, b, &value, c, &value]);
         match self.dice.below(8) {
-            0 => self.write(
-                chosen,
-                link,
-                words(&["DEL", &key]),
-                expects(number, Cell::MISSING, None),
-            ),
-            1 => self.write(
-                chosen,
-                link,
-                words(&["HDEL", &key, a, b, c]),
-                expects(number, Cell::MISSING, None),
-            ),
-            2 => self.write(
-                chosen,
-                link,
-                words(&["PEXPIRE", &key, &ttl]),
-                retimed(was, Some(span)),
-            ),
-            3 => self.write(
-                chosen,
-                link,
-                words(&["EVAL", script, "1", &key, &value]),
-                expects(ok, set, None),
-            ),
+            0 => self.write(chosen, link, words(&["DEL", &key]), expects(number, Cell::MISSING, None)),
+            1 => self.write(chosen, link, words(&["HDEL", &key, a, b, c]), expects(number, Cell::MISSING, None)),
+            2 => self.write(chosen, link, words(&["PEXPIRE", &key, &ttl]), retimed(was, Some(span))),
+            3 => self.write(chosen, link, words(&["EVAL", script, "1", &key, &value]), expects(ok, set, None)),
             4 => {
                 let link = self.origin(link);
                 let transaction = [words(&["MULTI"]), words(&["DEL", &key]), whole];
-                self.write_transaction(
-                    chosen,
-                    link,
-                    &transaction,
-                    [set, Cell::MISSING, Cell::MISSING],
-                )
+                self.write_transaction(chosen, link, &transaction, [set, Cell::MISSING, Cell::MISSING])
             }
             // HSET would keep the old expiry, or not, if it was over just then.
-            _ if was.expires() => self.write(
-                chosen,
-                link,
-                words(&["DEL", &key]),
-                expects(number, Cell::MISSING, None),
-            ),
+            _ if was.expires() => self.write(chosen, link, words(&["DEL", &key]), expects(number, Cell::MISSING, None)),
             _ => self.write(chosen, link, whole, expects(number, set, None)),
         }
     }
 
     /// One write, rename or copy.
     pub(super) fn write_pair(&mut self, chosen: usize, link: usize) -> Result<(), String> {
-        let (x, y) = (
-            self.owned[chosen].unit.keys[0].clone(),
-            self.owned[chosen].unit.keys[1].clone(),
-        );
+        let (x, y) = (self.owned[chosen].unit.keys[0].clone(), self.owned[chosen].unit.keys[1].clone());
         let [was_x, was_y, _] = self.owned[chosen].cells;
         let version = self.clock.version();
         let value = unit::value(version);
         let set = Cell::holding(version);
         let state = |x: Cell, y: Cell| [x, y, Cell::MISSING];
         match self.dice.below(8) {
-            0 => self.write(
-                chosen,
-                link,
-                words(&["DEL", &x]),
-                becomes(number, state(Cell::MISSING, was_y)),
-            ),
-            1 => self.write(
-                chosen,
-                link,
-                words(&["DEL", &y, &x]),
-                becomes(number, unit::NOTHING),
-            ),
-            2 => self.write(
-                chosen,
-                link,
-                words(&["SET", &y, &value]),
-                becomes(ok, state(was_x, set)),
-            ),
-            3 => self.write(
-                chosen,
-                link,
-                words(&["MSET", &y, &value, &x, &value]),
-                becomes(ok, state(set, set)),
-            ),
-            4 | 5 if was_x.version != 0 => self.write(
-                chosen,
-                link,
-                words(&["RENAME", &x, &y]),
-                becomes(ok, state(Cell::MISSING, was_x)),
-            ),
-            6 if was_x.version != 0 => self.write(
-                chosen,
-                link,
-                words(&["COPY", &x, &y, "REPLACE"]),
-                becomes(number, state(was_x, was_x)),
-            ),
-            _ => self.write(
-                chosen,
-                link,
-                words(&["SET", &x, &value]),
-                becomes(ok, state(set, was_y)),
-            ),
+            0 => self.write(chosen, link, words(&["DEL", &x]), becomes(number, state(Cell::MISSING, was_y))),
+            1 => self.write(chosen, link, words(&["DEL", &y, &x]), becomes(number, unit::NOTHING)),
+            2 => self.write(chosen, link, words(&["SET", &y, &value]), becomes(ok, state(was_x, set))),
+            3 => self.write(chosen, link, words(&["MSET", &y, &value, &x, &value]), becomes(ok, state(set, set))),
+            4 | 5 if was_x.version != 0 => {
+                self.write(chosen, link, words(&["RENAME", &x, &y]), becomes(ok, state(Cell::MISSING, was_x)))
+            }
+            6 if was_x.version != 0 => {
+                self.write(chosen, link, words(&["COPY", &x, &y, "REPLACE"]), becomes(number, state(was_x, was_x)))
+            }
+            _ => self.write(chosen, link, words(&["SET", &x, &value]), becomes(ok, state(set, was_y))),
         }
     }
 
@@ -248,18 +123,8 @@ impl Writer<'_> {
         let all = [Cell::holding(version); MEMBERS];
         let script = "for i, k in ipairs(KEYS) do redis.call('SET', k, ARGV[1]) end; return redis.status_reply('OK')";
         match self.dice.below(6) {
-            0 => self.write(
-                chosen,
-                link,
-                words(&["DEL", three, one, two]),
-                becomes(number, unit::NOTHING),
-            ),
-            1 => self.write(
-                chosen,
-                link,
-                words(&["EVAL", script, "3", two, one, three, &value]),
-                becomes(ok, all),
-            ),
+            0 => self.write(chosen, link, words(&["DEL", three, one, two]), becomes(number, unit::NOTHING)),
+            1 => self.write(chosen, link, words(&["EVAL", script, "3", two, one, three, &value]), becomes(ok, all)),
             2 | 3 => {
                 let link = self.origin(link);
                 let set = |key: &str| words(&["SET", key, &value]);
@@ -305,15 +170,9 @@ impl Writer<'_> {
             }
             let cells = [cell, Cell::MISSING, Cell::MISSING];
             self.owned[chosen].cells = cells;
-            self.owned[chosen].writes.push(Write {
-                start,
-                ack: self.clock.now(),
-                via,
-                cells,
-            });
+            self.owned[chosen].writes.push(Write { start, ack: self.clock.now(), via, cells });
             let reply = self.links[link].read()?;
-            let seen =
-                unit::seen(&reply).ok_or_else(|| format!("a pipelined read gave {reply:?}"))?;
+            let seen = unit::seen(&reply).ok_or_else(|| format!("a pipelined read gave {reply:?}"))?;
             self.reads.push(Read {
                 unit: u32::try_from(self.owned[chosen].number).expect("there are a hundred units"),
                 via,
@@ -353,19 +212,13 @@ fn expects(right: fn(&Reply) -> bool, cell: Cell, span: Option<u64>) -> After {
             Some(span) => cell.expiring(start + span * 1_000_000, ack + span * 1_000_000),
             None => cell,
         };
-        right(reply)
-            .then_some([cell, Cell::MISSING, Cell::MISSING])
-            .ok_or_else(|| format!("{reply:?}"))
+        right(reply).then_some([cell, Cell::MISSING, Cell::MISSING]).ok_or_else(|| format!("{reply:?}"))
     })
 }
 
 /// The unit becomes `cells`.
 pub(super) fn becomes(right: fn(&Reply) -> bool, cells: [Cell; MEMBERS]) -> After {
-    Box::new(move |reply, _, _| {
-        right(reply)
-            .then_some(cells)
-            .ok_or_else(|| format!("{reply:?}"))
-    })
+    Box::new(move |reply, _, _| right(reply).then_some(cells).ok_or_else(|| format!("{reply:?}")))
 }
 
 /// PEXPIRE and PERSIST: the value stays, its expiry is new. The answer 0 says that it did not exist, or to

@@ -30,10 +30,7 @@ pub(super) fn kill(request: &mut Request<'_>) {
     let old_form = request.command.len() == 3;
     let filter = if old_form {
         // Who names an address means it, even if it is the own one.
-        Filter {
-            address: Some(request.text(2)),
-            ..Filter::default()
-        }
+        Filter { address: Some(request.text(2)), ..Filter::default() }
     } else {
         match filter(request) {
             Ok(filter) => filter,
@@ -68,16 +65,9 @@ fn close(app: &App, client: &Arc<Client>) {
 /// Reads the options; the error is the reply.
 fn filter(request: &Request<'_>) -> Result<Filter, String> {
     let command = request.command;
-    let mut filter = Filter {
-        spare_self: true,
-        ..Filter::default()
-    };
-    let positive = |at: usize| {
-        request
-            .integer(at)
-            .and_then(|value| u64::try_from(value).ok())
-            .filter(|value| *value > 0)
-    };
+    let mut filter = Filter { spare_self: true, ..Filter::default() };
+    let positive =
+        |at: usize| request.integer(at).and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0);
     for at in (2..command.len()).step_by(2) {
         let Some(value) = command.opt(at + 1) else {
             return Err(SYNTAX_ERROR.to_owned());
@@ -114,19 +104,10 @@ impl Filter {
     fn meets(&self, app: &App, client: &Client) -> bool {
         let age = || Micros::now().since(client.since).duration().as_secs();
         self.id.is_none_or(|id| id == client.id)
-            && self
-                .address
-                .as_ref()
-                .is_none_or(|address| *address == client.address)
-            && self
-                .local_address
-                .as_ref()
-                .is_none_or(|address| *address == client.local_address)
+            && self.address.as_ref().is_none_or(|address| *address == client.address)
+            && self.local_address.as_ref().is_none_or(|address| *address == client.local_address)
             && self.kind.is_none_or(|kind| kind == Type::Normal)
             && self.min_age.is_none_or(|least| age() >= least)
-            && self
-                .user
-                .as_ref()
-                .is_none_or(|user| *user == list::user(app, client))
+            && self.user.as_ref().is_none_or(|user| *user == list::user(app, client))
     }
 }

@@ -55,20 +55,14 @@ pub(super) fn list(request: &mut Request<'_>) {
         };
         let all = request.app().clients.list();
         // As they were asked for, twice if asked for twice.
-        let find = |id: &i64| {
-            all.iter()
-                .find(|client| i64::try_from(client.id) == Ok(*id))
-                .cloned()
-        };
+        let find = |id: &i64| all.iter().find(|client| i64::try_from(client.id) == Ok(*id)).cloned();
         ids.iter().filter_map(find).collect()
     } else {
         return request.error(SYNTAX_ERROR);
     };
     note_command(request);
     let mut text = String::new();
-    clients
-        .iter()
-        .for_each(|client| line(request.app(), client, &mut text));
+    clients.iter().for_each(|client| line(request.app(), client, &mut text));
     let proto = request.proto();
     encode::verbatim(request.out(), proto, "txt", text.as_bytes());
 }
@@ -80,17 +74,9 @@ fn note_command(request: &Request<'_>) {
 
 /// As whom a client's commands are sent.
 pub(in super::super) fn user(app: &App, client: &Client) -> String {
-    let configured = || {
-        app.origin()?
-            .endpoint
-            .credentials
-            .as_ref()?
-            .username
-            .clone()
-    };
+    let configured = || app.origin()?.endpoint.credentials.as_ref()?.username.clone();
     let own = client.told().user.clone();
-    own.or_else(configured)
-        .unwrap_or_else(|| "default".to_owned())
+    own.or_else(configured).unwrap_or_else(|| "default".to_owned())
 }
 
 /// One client. What Redis counts and Larder does not (query buffers, output lists, memory) is 0.
@@ -100,21 +86,13 @@ fn line(app: &App, client: &Client, out: &mut String) {
     let user = user(app, client);
     let told = client.told().clone();
     let mut flags = String::new();
-    for (set, flag) in [
-        (client.ip.is_none(), 'U'),
-        (told.no_evict, 'e'),
-        (told.no_touch, 'T'),
-    ] {
+    for (set, flag) in [(client.ip.is_none(), 'U'), (told.no_evict, 'e'), (told.no_touch, 'T')] {
         flags.extend(set.then_some(flag));
     }
     if flags.is_empty() {
         flags.push('N');
     }
-    let command = if told.command.is_empty() {
-        "NULL"
-    } else {
-        &told.command
-    };
+    let command = if told.command.is_empty() { "NULL" } else { &told.command };
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,

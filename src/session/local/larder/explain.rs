@@ -6,9 +6,7 @@ use super::super::info::coherence;
 use crate::app::Origin;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
-use crate::command::{
-    Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way,
-};
+use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
 use crate::resp::{Command, encode};
 use crate::route::Policy;
 use crate::serve::UPSTREAM;
@@ -41,27 +39,18 @@ pub(super) fn explain(request: &mut Request<'_>) {
     }
     let out = request.out();
     encode::array(out, lines.len());
-    lines
-        .iter()
-        .for_each(|line| encode::bulk(out, line.as_bytes()));
+    lines.iter().for_each(|line| encode::bulk(out, line.as_bytes()));
 }
 
 // === the row ===
 
 fn about_row(spec: &Spec, command: &Command<'_>, lines: &mut Vec<String>) {
     let words = |list: Vec<&str>| {
-        if list.is_empty() {
-            "none".to_owned()
-        } else {
-            list.join(" ")
-        }
+        if list.is_empty() { "none".to_owned() } else { list.join(" ") }
     };
     lines.push(format!("command: {}", spec.name.replace('|', " ")));
     lines.push(format!("flags: {}", words(spec.flags.words().collect())));
-    lines.push(format!(
-        "categories: {}",
-        words(spec.categories.iter().map(|name| &**name).collect())
-    ));
+    lines.push(format!("categories: {}", words(spec.categories.iter().map(|name| &**name).collect())));
     lines.push(format!("effect: {}", in_words(effect(spec, command))));
     lines.push(format!("way: {}", way_in_words(way(spec, command))));
 }
@@ -80,33 +69,17 @@ fn way_in_words(way: Way) -> &'static str {
     match way {
         Way::Forward => "to the upstream, on a connection that clients share",
         Way::Local(_) => "answered by Larder itself",
-        Way::Pinned => {
-            "refused: it needs an upstream connection of its own, which this version does not give"
-        }
+        Way::Pinned => "refused: it needs an upstream connection of its own, which this version does not give",
         Way::Refused => "refused: it would change a connection that clients share",
     }
 }
 
-fn about_keys(
-    command: &Command<'_>,
-    keys: &[(usize, Access)],
-    coverage: Coverage,
-    lines: &mut Vec<String>,
-) {
+fn about_keys(command: &Command<'_>, keys: &[(usize, Access)], coverage: Coverage, lines: &mut Vec<String>) {
     let name = |(at, access): &(usize, Access)| {
-        let access = if *access == Access::Read {
-            "read"
-        } else {
-            "write"
-        };
+        let access = if *access == Access::Read { "read" } else { "write" };
         format!("{} ({access})", shown(command.opt(*at).unwrap_or_default()))
     };
-    let mut list = keys
-        .iter()
-        .take(SHOWN)
-        .map(name)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut list = keys.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
     if keys.len() > SHOWN {
         list += &format!(", and {} more", keys.len() - SHOWN);
     }
@@ -121,25 +94,12 @@ fn about_keys(
 
 // === the memory upstream ===
 
-fn about_memory(
-    spec: &Spec,
-    command: &Command<'_>,
-    request: &Request<'_>,
-    lines: &mut Vec<String>,
-) {
-    lines.push(format!(
-        "upstream: memory, in this process, database {}",
-        request.state.database
-    ));
+fn about_memory(spec: &Spec, command: &Command<'_>, request: &Request<'_>, lines: &mut Vec<String>) {
+    lines.push(format!("upstream: memory, in this process, database {}", request.state.database));
     if way(spec, command) == Way::Forward && !crate::memory::Memory::serves(&spec.name) {
-        lines.push(
-            "served: no: the memory upstream knows commands on strings and keys only".to_owned(),
-        );
+        lines.push("served: no: the memory upstream knows commands on strings and keys only".to_owned());
     }
-    lines.push(
-        "cacheable: no: the memory upstream answers at once and needs no cache before it"
-            .to_owned(),
-    );
+    lines.push("cacheable: no: the memory upstream answers at once and needs no cache before it".to_owned());
 }
 
 // === a Redis upstream ===
@@ -161,27 +121,16 @@ fn about_origin(
         user(app, &request.session.client),
     ));
     lines.push(about_coverage(origin, now));
-    let policies: Vec<&Policy> = keys
-        .iter()
-        .map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default()))
-        .collect();
+    let policies: Vec<&Policy> =
+        keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
     for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
-        lines.push(format!(
-            "route of {}: {}",
-            shown(command.opt(*at).unwrap_or_default()),
-            about_route(policy)
-        ));
+        lines.push(format!("route of {}: {}", shown(command.opt(*at).unwrap_or_default()), about_route(policy)));
     }
     let verdict = obstacle(spec, command)
         .or_else(|| obstacle_of_client(state))
+        .or_else(|| policies.iter().find_map(|policy| obstacle_of_route(policy, spec)))
         .or_else(|| {
-            policies
-                .iter()
-                .find_map(|policy| obstacle_of_route(policy, spec))
-        })
-        .or_else(|| {
-            (!origin.coverage.holds(now))
-                .then(|| "nothing would tell of changes now: the coverage is lost".to_owned())
+            (!origin.coverage.holds(now)).then(|| "nothing would tell of changes now: the coverage is lost".to_owned())
         });
     lines.push(match verdict {
         Some(why) => format!("cacheable: no: {why}"),
@@ -194,11 +143,7 @@ fn about_origin(
             lines.push(format!("entry of {}: none", shown(key)));
         }
         for (form, worth) in &forms {
-            lines.push(format!(
-                "entry of {}: {}",
-                shown(key),
-                about_form(form, *worth, request.table, now)
-            ));
+            lines.push(format!("entry of {}: {}", shown(key), about_form(form, *worth, request.table, now)));
         }
     }
 }
@@ -209,31 +154,18 @@ fn about_coverage(origin: &Origin, now: Micros) -> String {
         return format!("coverage: none ({mode}): nothing is served from the near-cache");
     }
     match origin.coverage.until() {
-        Micros::NEVER => format!(
-            "coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"
-        ),
-        until => format!(
-            "coverage: {mode}, proven for another {}",
-            seconds(until.since(now))
-        ),
+        Micros::NEVER => format!("coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"),
+        until => format!("coverage: {mode}, proven for another {}", seconds(until.since(now))),
     }
 }
 
 fn about_route(policy: &Policy) -> String {
-    let pattern = if policy.pattern.is_empty() {
-        "the default"
-    } else {
-        &policy.pattern
-    };
+    let pattern = if policy.pattern.is_empty() { "the default" } else { &policy.pattern };
     if !policy.cached {
         return format!("{pattern}, not cached");
     }
     let life = &policy.lifetime;
-    format!(
-        "{pattern}, cached for at most {} (what is not there: {})",
-        seconds(life.ttl),
-        seconds(life.negative_ttl)
-    )
+    format!("{pattern}, cached for at most {} (what is not there: {})", seconds(life.ttl), seconds(life.negative_ttl))
 }
 
 /// Why the command's reply is never cached, for anyone.
@@ -241,10 +173,7 @@ fn obstacle(spec: &Spec, command: &Command<'_>) -> Option<String> {
     if cacheable(spec, command).is_some() && way(spec, command) == Way::Forward {
         return None;
     }
-    let unsteady = spec
-        .tips
-        .iter()
-        .any(|tip| &**tip == "nondeterministic_output");
+    let unsteady = spec.tips.iter().any(|tip| &**tip == "nondeterministic_output");
     let why = if way(spec, command) != Way::Forward {
         "it does not go to the upstream"
     } else if effect(spec, command) != Effect::Read {
@@ -264,7 +193,10 @@ fn obstacle(spec: &Spec, command: &Command<'_>) -> Option<String> {
 /// Why this client is answered past the cache.
 fn obstacle_of_client(state: &State) -> Option<String> {
     if state.credentials.is_some() {
-        return Some("this client has logged in with credentials of its own, which may allow less than the cache holds".to_owned());
+        return Some(
+            "this client has logged in with credentials of its own, which may allow less than the cache holds"
+                .to_owned(),
+        );
     }
     if state.opaque_owed > 0 || state.drain_first {
         return Some("this client awaits replies that may change what it reads".to_owned());
@@ -274,29 +206,16 @@ fn obstacle_of_client(state: &State) -> Option<String> {
 
 fn obstacle_of_route(policy: &Policy, spec: &Spec) -> Option<String> {
     if !policy.cached {
-        return Some(format!(
-            "cache.enabled is false for the route {}",
-            policy.pattern
-        ));
+        return Some(format!("cache.enabled is false for the route {}", policy.pattern));
     }
-    let named = policy
-        .commands
-        .as_ref()
-        .is_none_or(|names| names.iter().any(|name| **name == *spec.name));
-    (!named).then(|| {
-        format!(
-            "cache.commands of the route {} does not name it",
-            policy.pattern
-        )
-    })
+    let named = policy.commands.as_ref().is_none_or(|names| names.iter().any(|name| **name == *spec.name));
+    (!named).then(|| format!("cache.commands of the route {} does not name it", policy.pattern))
 }
 
 fn about_form(form: &Entry, worth: Freshness, table: &Table, now: Micros) -> String {
     let facts = form.facts();
     let name = command_name(table, facts.command);
-    let arguments: String = arguments(form.args())
-        .map(|argument| format!(" {}", shown(argument)))
-        .collect();
+    let arguments: String = arguments(form.args()).map(|argument| format!(" {}", shown(argument))).collect();
     let worth = match worth {
         Freshness::Fresh => "fresh",
         Freshness::Suspect => "suspect (its coverage ended)",
@@ -316,11 +235,7 @@ fn about_form(form: &Entry, worth: Freshness, table: &Table, now: Micros) -> Str
 /// The name of the row with this number.
 fn command_name(table: &Table, number: u16) -> &str {
     let subcommands = table.iter().flat_map(|spec| spec.subcommands.iter());
-    table
-        .iter()
-        .chain(subcommands)
-        .find(|spec| spec.number == number)
-        .map_or("?", |spec| &spec.name)
+    table.iter().chain(subcommands).find(|spec| spec.number == number).map_or("?", |spec| &spec.name)
 }
 
 /// The arguments in wire bytes of whole bulk strings, as the cache keeps them.
@@ -367,11 +282,7 @@ mod tests {
             (&["DBSIZE"], "no key"),
             (&["SUBSCRIBE", "c"], "does not go to the upstream"),
         ] {
-            assert!(
-                why(words).is_some_and(|why| why.contains(part)),
-                "{words:?}: {:?}",
-                why(words)
-            );
+            assert!(why(words).is_some_and(|why| why.contains(part)), "{words:?}: {:?}", why(words));
         }
     }
 
@@ -386,9 +297,6 @@ mod tests {
     #[test]
     fn rows_are_named_by_their_number() {
         let table = Table::builtin();
-        assert_eq!(
-            command_name(&table, table.find(b"hgetall").unwrap().number),
-            "hgetall"
-        );
+        assert_eq!(command_name(&table, table.find(b"hgetall").unwrap().number), "hgetall");
     }
 }
