@@ -1,8 +1,8 @@
 //! The walk of a request, as one function that reads top to bottom.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::app::{Backend, Origin};
@@ -173,8 +173,8 @@ fn read_key(
         Join::Lead(fill) => {
             state.reads_owed += 1;
             let terms = terms(session, policy, cacheable);
-            let request: Arc<[u8]> = command.wire().into();
-            let tag = Tag::One(Box::new(One { fill, request: Arc::clone(&request), terms }));
+            let request = Bytes::copy_from_slice(command.wire());
+            let tag = Tag::One(Box::new(One { fill, request: request.clone(), terms }));
             let job = coherence::one_key(key, state.database, &request, tag);
             if let Err(Job { tag: Tag::One(one), .. }) = origin.tracked.submit(job) {
                 // The connection went this moment: those who joined meanwhile, and we, ask the origin.
@@ -275,7 +275,12 @@ fn read_mget(
         keys.push(Box::from(key));
     }
     let waiter = Waiter { worker: worker.number, session: session.id, seq: state.replies.await_one(state.proto) };
-    let many = Many { waiter, request: command.wire().into(), parts, terms: terms(session, policy, cacheable) };
+    let many = Many {
+        waiter,
+        request: Bytes::copy_from_slice(command.wire()),
+        parts,
+        terms: terms(session, policy, cacheable),
+    };
     let request = command.wire().to_vec();
     let job = Job { database: state.database, keys, request, tag: Tag::Many(Box::new(many)) };
     if origin.tracked.submit(job).is_err() {

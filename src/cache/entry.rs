@@ -121,10 +121,14 @@ impl Entry {
             command: parts.command,
             database: parts.database,
             upstream: parts.upstream,
-            flags: u8::from(parts.same_in_both) * SAME_IN_BOTH
-                | u8::from(parts.shape.pairs) * PAIRS
-                | u8::from(parts.shape.nulls == Nulls::Array) * NULL_ARRAY
-                | u8::from(parts.negative) * NEGATIVE,
+            flags: [
+                (parts.same_in_both, SAME_IN_BOTH),
+                (parts.shape.pairs, PAIRS),
+                (parts.shape.nulls == Nulls::Array, NULL_ARRAY),
+                (parts.negative, NEGATIVE),
+            ]
+            .into_iter()
+            .fold(0, |flags, (set, flag)| if set { flags | flag } else { flags }),
         };
         Self(ThinArc::from_header_and_slice(form, &bytes))
     }
