@@ -1,7 +1,8 @@
 //! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
 //!
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
-//! and a [`larder`] are such processes; a [`client`] talks to either and understands [`reply`] bytes; a
+//! and a [`larder`] are such processes (a [`program`] is one that is
+//! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
 //! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe. On top of these,
 //! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
@@ -15,6 +16,8 @@ pub mod process;
 pub mod redis;
 
 pub mod larder;
+
+pub mod program;
 
 pub mod reply;
 

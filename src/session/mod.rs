@@ -56,6 +56,8 @@ pub struct State {
     pub proto: Proto,
     /// Selected database.
     pub database: u32,
+    /// Database that the session started in, and returns to with RESET.
+    home_database: u32,
     /// The client's own credentials, where they are not those of the configuration.
     pub credentials: Option<Arc<Credentials>>,
     /// What becomes of replies (CLIENT REPLY).
@@ -127,8 +129,8 @@ const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let session =
-        Rc::new(Session { id: client.id, client, state: RefCell::new(State::new()), worker: Rc::clone(&worker) });
+    let state = RefCell::new(State::new(worker.app.home_database()));
+    let session = Rc::new(Session { id: client.id, client, state, worker: Rc::clone(&worker) });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -157,11 +159,12 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
 // === impl State ===
 
 impl State {
-    fn new() -> Self {
+    fn new(database: u32) -> Self {
         Self {
             replies: Replies::default(),
             proto: Proto::Resp2,
-            database: 0,
+            database,
+            home_database: database,
             credentials: None,
             reply_mode: ReplyMode::On,
             lane: None,
@@ -196,7 +199,7 @@ impl State {
     pub fn reset(&mut self) {
         self.change_identity();
         self.proto = Proto::Resp2;
-        self.database = 0;
+        self.database = self.home_database;
         self.credentials = None;
         self.set_reply_mode(ReplyMode::On);
     }
