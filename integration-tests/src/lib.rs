@@ -3,7 +3,7 @@
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
 //! and a [`larder`] are such processes (a [`program`] is one that is
 //! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
-//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe. On top of these,
+//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
 //! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
@@ -28,6 +28,8 @@ pub mod cutter;
 pub mod wait;
 
 pub mod metrics;
+
+pub mod certificates;
 
 pub mod dice;
 
