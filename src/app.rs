@@ -149,8 +149,8 @@ impl App {
         }
     }
 
-    /// The database in which sessions begin.
-    pub fn first_database(&self) -> u32 {
+    /// The database in which clients start (`upstreams.*.database`).
+    pub fn home_database(&self) -> u32 {
         self.config.upstreams.values().next().map_or(0, |upstream| upstream.database)
     }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -23,6 +25,8 @@ use crate::session::clients::{Client, Told};
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    /// Held for its drop.
+    _file: Option<SocketFile>,
     tls: Option<Arc<ServerConfig>>,
     /// Where it listens, for people.
     pub name: String,
@@ -33,6 +37,10 @@ enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
+
+/// The file of a Unix socket that is listened on; removed with the listener, however that ends.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
 
 /// A client on its way to its worker.
 #[derive(Debug)]
@@ -71,15 +79,13 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
         Address::Tcp { host, port } => {
             let socket = bind_tcp(host, *port).await.map_err(failed)?;
             let name = socket.local_addr().map_err(failed)?.to_string();
-            Ok(Listener { socket: Socket::Tcp(socket), tls, name })
+            Ok(Listener { socket: Socket::Tcp(socket), _file: None, tls, name })
         }
         Address::Unix(path) => {
-            // A socket that a process before us has left behind is in the way; one that answers is not ours to take.
-            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-                let _ = std::fs::remove_file(path);
-            }
+            make_way(path)?;
             let socket = UnixListener::bind(path).map_err(failed)?;
-            Ok(Listener { socket: Socket::Unix(socket), tls, name: format!("unix:{}", path.display()) })
+            let file = Some(SocketFile(path.clone()));
+            Ok(Listener { socket: Socket::Unix(socket), _file: file, tls, name: format!("unix:{}", path.display()) })
         }
     }
 }
@@ -100,6 +106,22 @@ async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
         }
     }
     Err(last)
+}
+
+/// Removes a socket that a process before us has left behind. One that answers is not ours to take, and what is no
+/// socket is never removed.
+fn make_way(path: &Path) -> Result<(), String> {
+    let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(format!(
+            "cannot listen on unix:{}: what is there is not a socket; remove it, or choose another path",
+            path.display()
+        ));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// Accepts clients for ever.
@@ -150,7 +172,7 @@ async fn admit(
         worker: worker as u16,
         since: Micros::now(),
         told: Mutex::new(Told::default()),
-        database: AtomicU32::new(app.first_database()),
+        database: AtomicU32::new(app.home_database()),
         proto: AtomicU8::new(2),
         active_at: AtomicU64::new(Micros::now().0),
         killed: AtomicBool::new(false),
@@ -187,6 +209,16 @@ async fn refuse(mut stream: Stream) {
     let words = b"-ERR max number of clients reached\r\n";
     let _ = tokio::time::timeout(Duration::from_millis(10), stream.write_all(words)).await;
 }
+
+// === impl SocketFile ===
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+// === impl Accepted ===
 
 impl Accepted {
     /// The stream, registered with the calling thread's runtime; after the TLS handshake where there is one.

@@ -1,6 +1,7 @@
 //! The process: binds, starts the workers, says where everything is, and waits for the end.
 
 use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +52,8 @@ fn fail(error: &str) -> ExitCode {
 
 async fn start(loaded: Loaded) -> Result<(), String> {
     let Loaded { config, source } = loaded;
+    // From here on a signal ends the process in good order, also before it serves.
+    let mut ended = pin!(ended()?);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         listeners.push(listener::bind(listener).await?);
@@ -84,13 +87,19 @@ async fn start(loaded: Loaded) -> Result<(), String> {
             .await;
         });
         // The first client is told the upstream's version, not a guess, unless the upstream is not there.
-        let _ = tokio::time::timeout(patience, learned.notified()).await;
+        tokio::select! {
+            _ = tokio::time::timeout(patience, learned.notified()) => {}
+            signal = &mut ended => {
+                tracing::info!("{signal}: stopping before anybody was served");
+                return Ok(());
+            }
+        }
     }
     say(&app, &banner(&app));
     for listener in listeners {
         tokio::spawn(accept(listener, Arc::clone(&app)));
     }
-    let signal = ended().await?;
+    let signal = ended.await;
     tracing::info!("{signal}: stopping");
     app.stopping.store(true, Ordering::Release);
     for inbox in &app.inboxes {
@@ -99,9 +108,6 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     let patience = Instant::now() + FAREWELL;
     while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    for path in app.config.listeners.iter().filter_map(|listener| listener.address.unix_path()) {
-        let _ = std::fs::remove_file(path);
     }
     Ok(())
 }
@@ -206,13 +212,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for SIGTERM or SIGINT; which it was.
-async fn ended() -> Result<&'static str, String> {
+/// Waits for SIGTERM or SIGINT; which it was. They are caught from the call on, awaited or not.
+fn ended() -> Result<impl Future<Output = &'static str>, String> {
     use tokio::signal::unix::{SignalKind, signal};
     let hook = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
     let (mut terminate, mut interrupt) = (hook(SignalKind::terminate())?, hook(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     })
 }

@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "route", "security", "session", "upstream", "worker",
         ],
     ),
-    ("cli", &["config"]),
+    ("cli", &["config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),

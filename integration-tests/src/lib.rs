@@ -1,8 +1,9 @@
 //! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
 //!
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
-//! and a [`larder`] are such processes; a [`client`] talks to either and understands [`reply`] bytes; a
-//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe. On top of these,
+//! and a [`larder`] are such processes (a [`program`] is one that is
+//! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
+//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
 //! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
@@ -16,6 +17,8 @@ pub mod redis;
 
 pub mod larder;
 
+pub mod program;
+
 pub mod reply;
 
 pub mod client;
@@ -25,6 +28,8 @@ pub mod cutter;
 pub mod wait;
 
 pub mod metrics;
+
+pub mod certificates;
 
 pub mod dice;
 

@@ -66,7 +66,7 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
     let session = Rc::new(Session {
         id: client.id,
         client,
-        state: RefCell::new(State::new(worker.app.first_database())),
+        state: RefCell::new(State::new(worker.app.home_database())),
         worker: Rc::clone(&worker),
     });
     worker.enter(&session);

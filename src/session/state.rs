@@ -21,7 +21,7 @@ pub struct State {
     /// Selected database.
     pub database: u32,
     /// The one that it began with: the upstream's, as configured.
-    first_database: u32,
+    home_database: u32,
     /// The client's own credentials, where they are not those of the configuration.
     pub credentials: Option<Arc<Credentials>>,
     /// What becomes of replies (CLIENT REPLY).
@@ -86,7 +86,7 @@ impl State {
             replies: Replies::default(),
             proto: Proto::Resp2,
             database,
-            first_database: database,
+            home_database: database,
             credentials: None,
             reply_mode: ReplyMode::On,
             lane: None,
@@ -121,7 +121,7 @@ impl State {
     pub fn reset(&mut self) {
         self.change_identity();
         self.proto = Proto::Resp2;
-        self.database = self.first_database;
+        self.database = self.home_database;
         self.credentials = None;
         self.set_reply_mode(ReplyMode::On);
     }
