@@ -39,6 +39,7 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
         Err(error) => {
             if let (Some(row), Some(origin)) = (table.stranger(command), worker.app.origin())
                 && !smuggled(command)
+                && !state.in_refused_transaction
             {
                 // The upstream may know it: its word, and until then a write of any key.
                 return forward(session, state, origin, row, command);
@@ -65,8 +66,20 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
         way @ (Way::Pinned | Way::Refused) => {
             worker.counters.errors.add(1);
             encode::error(state.replies.now(), &refusal(spec, way));
+            state.in_refused_transaction =
+                &*spec.name == "multi" || state.in_refused_transaction && !ends_transaction(spec);
             return Flow::Next;
         }
+    }
+
+    // A transaction is carried out whole or not at all: what a client sent behind a refused MULTI is not.
+    if state.in_refused_transaction && !matches!(effect(spec, command), Effect::Read | Effect::Inert) {
+        worker.counters.errors.add(1);
+        let name = spec.name.to_ascii_uppercase();
+        let text =
+            format!("ERR {name} is not carried out: the MULTI before it was refused (EXEC or DISCARD ends this)");
+        encode::error(state.replies.now(), &text);
+        return Flow::Next;
     }
 
     // Upstream: the store in this process answers at once, and needs no cache before it.
@@ -457,6 +470,10 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
 /// Words of an HTTP request, as Redis knows them.
 fn smuggled(command: &Command<'_>) -> bool {
     command.is(0, "post") || command.is(0, "host:")
+}
+
+fn ends_transaction(spec: &Spec) -> bool {
+    matches!(&*spec.name, "exec" | "discard")
 }
 
 fn refusal(spec: &Spec, way: Way) -> String {

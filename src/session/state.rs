@@ -40,6 +40,8 @@ pub struct State {
     pub drain_first: bool,
     /// An answer is being worked out (AUTH); the commands behind it wait.
     pub busy: bool,
+    /// A MULTI was refused and its EXEC has not come yet: writes are refused too.
+    pub in_refused_transaction: bool,
     /// When the present batch of commands was read.
     pub now: Micros,
     /// How the session ends, if it does.
@@ -96,6 +98,7 @@ impl State {
             opaque_owed: 0,
             drain_first: false,
             busy: false,
+            in_refused_transaction: false,
             now: Micros(0),
             ending: Ending::Open,
             stalled: false,
@@ -123,6 +126,7 @@ impl State {
         self.proto = Proto::Resp2;
         self.database = self.home_database;
         self.credentials = None;
+        self.in_refused_transaction = false;
         self.set_reply_mode(ReplyMode::On);
     }
 

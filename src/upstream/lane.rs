@@ -49,7 +49,10 @@ struct Inner<R> {
     waker: Option<Waker>,
     phase: Phase,
     heard_at: Micros,
-    closing: bool,
+    /// A command has waited too long: the connection is given up.
+    late: bool,
+    /// Nobody will send any more: the task ends.
+    retired: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,8 @@ impl<R: Receiver + 'static> Lane<R> {
                 waker: None,
                 phase: Phase::Idle,
                 heard_at: Micros(0),
-                closing: false,
+                late: false,
+                retired: false,
             }),
             scratch,
             used_at: Cell::new(Micros::now()),
@@ -136,7 +140,7 @@ impl<R: Receiver + 'static> Lane<R> {
             now.since(oldest.sent_at) > limit && now.since(inner.heard_at) > limit && matches!(inner.phase, Phase::Busy)
         });
         if late {
-            inner.closing = true;
+            inner.late = true;
             if let Some(waker) = inner.waker.take() {
                 waker.wake();
             }
@@ -151,7 +155,7 @@ impl<R: Receiver + 'static> Lane<R> {
     /// Ends the connection; the lane's task ends when nobody else holds it.
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
-        inner.closing = true;
+        inner.retired = true;
         if let Some(waker) = inner.waker.take() {
             waker.wake();
         }
@@ -161,7 +165,7 @@ impl<R: Receiver + 'static> Lane<R> {
         let mut failures = 0u32;
         loop {
             self.wait_for_work().await;
-            if self.inner.borrow().closing && self.inner.borrow().pending.is_empty() {
+            if self.inner.borrow().retired {
                 return;
             }
             let wire = wire::open(&self.endpoint, &self.identity, "larder", &[]).await;
@@ -186,7 +190,7 @@ impl<R: Receiver + 'static> Lane<R> {
     async fn wait_for_work(&self) {
         poll_fn(|cx| {
             let mut inner = self.inner.borrow_mut();
-            if inner.pending.is_empty() && !inner.closing {
+            if inner.pending.is_empty() && !inner.retired {
                 inner.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -203,8 +207,8 @@ impl<R: Receiver + 'static> Lane<R> {
         let error = poll_fn(|cx| {
             loop {
                 let mut inner = self.inner.borrow_mut();
-                if inner.closing {
-                    inner.closing = false;
+                if inner.late || inner.retired {
+                    inner.late = false;
                     return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
                 }
                 let Inner { out, sent, waker, .. } = &mut *inner;
