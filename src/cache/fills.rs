@@ -55,11 +55,17 @@ struct Flight {
 /// Which reply a flight is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormKey {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: Box<[u8]>,
+    /// The command's other arguments, as they were on the wire.
     pub args: Box<[u8]>,
 }
 
@@ -218,11 +224,17 @@ impl Fill {
 /// A [`FormKey`] that is not owned yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Borrowed<'a> {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: &'a [u8],
+    /// The command's other arguments, as they were on the wire.
     pub args: &'a [u8],
 }
 
