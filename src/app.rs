@@ -149,6 +149,11 @@ impl App {
         }
     }
 
+    /// The database in which a client's session starts, as the configuration has it.
+    pub fn first_database(&self) -> u32 {
+        self.config.upstreams.values().next().map_or(0, |upstream| upstream.database)
+    }
+
     /// The sum of one counter over all workers.
     pub fn total(&self, pick: impl Fn(&Counters) -> u64) -> u64 {
         self.counters.iter().map(|counters| pick(counters)).sum()

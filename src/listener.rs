@@ -130,7 +130,7 @@ async fn admit(
         worker: worker as u16,
         since: Micros::now(),
         told: Mutex::new(Told::default()),
-        database: AtomicU32::new(0),
+        database: AtomicU32::new(app.first_database()),
         proto: AtomicU8::new(2),
         active_at: AtomicU64::new(Micros::now().0),
         killed: AtomicBool::new(false),

@@ -127,8 +127,8 @@ const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let session =
-        Rc::new(Session { id: client.id, client, state: RefCell::new(State::new()), worker: Rc::clone(&worker) });
+    let state = RefCell::new(State::new(worker.app.first_database()));
+    let session = Rc::new(Session { id: client.id, client, state, worker: Rc::clone(&worker) });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -157,11 +157,11 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
 // === impl State ===
 
 impl State {
-    fn new() -> Self {
+    fn new(database: u32) -> Self {
         Self {
             replies: Replies::default(),
             proto: Proto::Resp2,
-            database: 0,
+            database,
             credentials: None,
             reply_mode: ReplyMode::On,
             lane: None,
@@ -192,11 +192,11 @@ impl State {
         self.drain_first = self.lane_owed > 0 || self.reads_owed > 0;
     }
 
-    /// Forgets what HELLO, AUTH, SELECT and CLIENT have set.
-    pub fn reset(&mut self) {
+    /// Forgets what HELLO, AUTH, SELECT and CLIENT have set; `database` is the one that sessions start in.
+    pub fn reset(&mut self, database: u32) {
         self.change_identity();
         self.proto = Proto::Resp2;
-        self.database = 0;
+        self.database = database;
         self.credentials = None;
         self.set_reply_mode(ReplyMode::On);
     }

@@ -62,7 +62,7 @@ pub(super) fn databases(app: &App) -> u32 {
 /// `RESET`
 pub(super) fn reset(request: &mut Request<'_>) {
     let mode = request.state.reply_mode;
-    request.state.reset();
+    request.state.reset(request.app().first_database());
     if mode == ReplyMode::Skip {
         // As in Redis, an announced silence lasts until the command is over, whichever it is.
         request.state.set_reply_mode(mode);
