@@ -68,7 +68,7 @@ pub enum Backend {
     /// A Redis server.
     Redis(Box<Origin>),
     /// The store in this process.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// A Redis server and what stands between it and the cache.

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::app::App;
@@ -29,7 +30,7 @@ pub enum Tag {
     /// MGET: parts of one reply.
     Many(Box<Many>),
     /// The reply of a command that may have changed any key: held back until every push that it caused has been seen.
-    Barrier(Waiter, Arc<[u8]>),
+    Barrier(Waiter, Bytes),
 }
 
 /// A cacheable read of one key.
@@ -38,7 +39,7 @@ pub struct One {
     /// Leave to store it.
     pub fill: Fill,
     /// The command, should the read not be done.
-    pub request: Arc<[u8]>,
+    pub request: Bytes,
     /// How the reply may be kept.
     pub terms: Terms,
 }
@@ -60,7 +61,7 @@ pub struct Many {
     /// Who asked.
     pub waiter: Waiter,
     /// The command, should the read not be done.
-    pub request: Arc<[u8]>,
+    pub request: Bytes,
     /// The keys to store, in the order in which their expiries were asked for.
     pub parts: Vec<(Fill, Part)>,
     /// How they may be kept.
@@ -189,7 +190,7 @@ impl Reader {
             }
             Tag::Many(many) => {
                 self.keep_parts(&many, pttls, reply, sent_at);
-                self.post(many.waiter, Payload::Resp3(reply.into(), ARRAY_OF_BULKS));
+                self.post(many.waiter, Payload::Resp3(Bytes::copy_from_slice(reply), ARRAY_OF_BULKS));
             }
         }
     }
@@ -239,7 +240,7 @@ impl Reader {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
                 for waiter in self.app.near.abandon(&one.fill) {
-                    self.post(waiter, Payload::Retry(Arc::clone(&one.request)));
+                    self.post(waiter, Payload::Retry(one.request.clone()));
                 }
             }
             Tag::Many(many) => self.post(many.waiter, Payload::Retry(many.request)),
@@ -277,5 +278,10 @@ pub fn one_key(key: &[u8], database: u32, request: &[u8], tag: Tag) -> Job<Tag> 
 
 /// A barrier as a job.
 pub fn barrier(waiter: Waiter, held: &[u8]) -> Job<Tag> {
-    Job { database: 0, keys: SmallVec::new(), request: Vec::new(), tag: Tag::Barrier(waiter, held.into()) }
+    Job {
+        database: 0,
+        keys: SmallVec::new(),
+        request: Vec::new(),
+        tag: Tag::Barrier(waiter, Bytes::copy_from_slice(held)),
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -77,7 +77,7 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
     };
     match &config.address {
         Address::Tcp { host, port } => {
-            let socket = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+            let socket = bind_tcp(host, *port).await.map_err(failed)?;
             let name = socket.local_addr().map_err(failed)?.to_string();
             Ok(Listener { socket: Socket::Tcp(socket), _file: None, tls, name })
         }
@@ -88,6 +88,24 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
             Ok(Listener { socket: Socket::Unix(socket), _file: file, tls, name: format!("unix:{}", path.display()) })
         }
     }
+}
+
+/// Clients that may wait to be accepted: a fleet that reconnects at once should not have to try again. The kernel cuts
+/// it to net.core.somaxconn.
+const BACKLOG: u32 = 4096;
+
+/// Binds the first address of `host` that can be bound.
+async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Removes a socket that a process before us has left behind. One that answers is not ours to take, and what is no
@@ -117,7 +135,9 @@ pub async fn accept(listener: Listener, app: Arc<App>) {
                 (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
             }),
             Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| {
-                (Stream::Unix(stream), format!("{}:0", listener.name), format!("{}:0", listener.name), None)
+                // As Redis names them: the path, and no port.
+                let name = format!("{}:0", listener.name.trim_start_matches("unix:"));
+                (Stream::Unix(stream), name.clone(), name, None)
             }),
         };
         match accepted {

@@ -147,7 +147,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
 
 fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
-        (Kind::Memory, _) => Ok(Backend::Memory(Memory::new(upstream.max_memory))),
+        (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
         (Kind::Redis, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;

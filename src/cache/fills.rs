@@ -1,6 +1,6 @@
 //! What keeps an older reply from being stored after a newer write: generations, fences, flights.
 //!
-//! Every key falls into one of 65,536 slots. A slot's word holds a generation and a number of fences:
+//! Every key falls into one of 16,384 slots. A slot's word holds a generation and a number of fences:
 //!
 //! * a read that will fill notes the generation before it is sent; an invalidation or a write moves it; a fill whose
 //!   generation has moved answers its waiters and is not stored;
@@ -17,7 +17,8 @@ use smallvec::SmallVec;
 
 use super::coverage::Stamp;
 
-const SLOTS: usize = 1 << 16;
+const SLOTS: usize = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 14;
 const STRIPES: usize = 64;
 /// More than this many clients do not wait for one fill; the next one asks the origin itself.
 pub const MAX_WAITERS: usize = 4096;
@@ -54,11 +55,17 @@ struct Flight {
 /// Which reply a flight is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormKey {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: Box<[u8]>,
+    /// The command's other arguments, as they were on the wire.
     pub args: Box<[u8]>,
 }
 
@@ -101,7 +108,7 @@ impl Default for Fills {
 impl Fills {
     fn slot(hash: u64) -> usize {
         // The upper bits: the store's shards and index use the lower ones.
-        (hash >> 48) as usize
+        (hash >> (64 - SLOT_BITS)) as usize
     }
 
     /// The word of a key's slot: equal words at two moments mean that nothing happened to the key in between.
@@ -147,7 +154,7 @@ impl Fills {
     /// The write's fate is known, its reply not yet delivered. Since nothing was filled behind the fence, there is
     /// nothing to remove; the generation moves for fills that began before.
     pub fn lift(&self, fence: Fence) {
-        let hash = u64::from(fence.0) << 48;
+        let hash = u64::from(fence.0) << (64 - SLOT_BITS);
         let _stripe = self.lock(hash);
         self.moving(hash, || {});
         self.words[fence.0 as usize].fetch_sub(FENCE, Ordering::AcqRel);
@@ -217,11 +224,17 @@ impl Fill {
 /// A [`FormKey`] that is not owned yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Borrowed<'a> {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: &'a [u8],
+    /// The command's other arguments, as they were on the wire.
     pub args: &'a [u8],
 }
 

@@ -3,12 +3,14 @@
 //! * [`replies`]: its replies in the order of its commands.
 //! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
 //! * [`clients`]: what the process knows of all clients (CLIENT LIST).
+//! * [`State`]: what changes during it.
 //! * [`local`]: the commands that Larder answers itself.
 
 pub mod clients;
 pub mod local;
 pub mod receiver;
 pub mod replies;
+mod state;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,7 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,13 +28,11 @@ use crate::net::Stream;
 use crate::resp::decode::Decoder;
 use crate::resp::{Proto, encode};
 use crate::serve::{Flow, serve};
-use crate::upstream::lane::Lane;
-use crate::upstream::{Credentials, Identity};
 use crate::worker::Worker;
 use clients::Client;
-use receiver::Receipt;
-use replies::Replies;
 pub use replies::write_resp3;
+use state::ALLOWANCE;
+pub use state::{Ending, ReplyMode, State};
 
 /// One client.
 #[derive(Debug)]
@@ -47,72 +47,6 @@ pub struct Session {
     pub state: RefCell<State>,
 }
 
-/// What changes during a session.
-#[derive(Debug)]
-pub struct State {
-    /// Output and awaited replies.
-    pub replies: Replies,
-    /// Protocol version that the client speaks now.
-    pub proto: Proto,
-    /// Selected database.
-    pub database: u32,
-    /// Database that the session started in, and returns to with RESET.
-    home_database: u32,
-    /// The client's own credentials, where they are not those of the configuration.
-    pub credentials: Option<Arc<Credentials>>,
-    /// What becomes of replies (CLIENT REPLY).
-    pub reply_mode: ReplyMode,
-    /// The lane for the present identity, once one was needed.
-    pub lane: Option<Rc<Lane<Receipt>>>,
-    /// The slot into which the last forwarded command's reply goes.
-    pub lane_seq: u64,
-    /// Replies awaited on lanes.
-    pub lane_owed: u32,
-    /// Reads awaited on the tracked connection.
-    pub reads_owed: u32,
-    /// Writes awaited that may change keys they do not name: until they are done the cache is not asked.
-    pub opaque_owed: u32,
-    /// The identity changed while replies were awaited: the next forwarded command waits for them.
-    pub drain_first: bool,
-    /// An answer is being worked out (AUTH); the commands behind it wait.
-    pub busy: bool,
-    /// When the present batch of commands was read.
-    pub now: Micros,
-    /// How the session ends, if it does.
-    pub ending: Ending,
-    stalled: bool,
-    /// How much output may be unsent before commands wait; grows while the client takes nothing.
-    output_allowance: usize,
-    starved: bool,
-    waker: Option<Waker>,
-}
-
-/// What becomes of replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyMode {
-    /// They are sent.
-    On,
-    /// They are not.
-    Off,
-    /// That of the next command is not.
-    SkipNext,
-    /// That of the command being served is not.
-    Skip,
-}
-
-/// How a session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ending {
-    /// Not yet.
-    Open,
-    /// When every reply has been sent; nothing more is read.
-    AfterReplies,
-    /// At once.
-    Now,
-    /// At once, because more replies than `limits.max_output` lay unread.
-    OverLimit,
-}
-
 /// The socket's side of a session.
 struct Io {
     stream: Stream,
@@ -124,15 +58,17 @@ struct Io {
     end_of_input: bool,
 }
 
-/// Output beyond which a client's further commands wait until it has taken some.
-const ALLOWANCE: usize = 256 << 10;
 /// Reads in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let state = RefCell::new(State::new(worker.app.home_database()));
-    let session = Rc::new(Session { id: client.id, client, state, worker: Rc::clone(&worker) });
+    let session = Rc::new(Session {
+        id: client.id,
+        client,
+        state: RefCell::new(State::new(worker.app.home_database())),
+        worker: Rc::clone(&worker),
+    });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -158,73 +94,6 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
     .await;
 }
 
-// === impl State ===
-
-impl State {
-    fn new(database: u32) -> Self {
-        Self {
-            replies: Replies::default(),
-            proto: Proto::Resp2,
-            database,
-            home_database: database,
-            credentials: None,
-            reply_mode: ReplyMode::On,
-            lane: None,
-            lane_seq: u64::MAX,
-            lane_owed: 0,
-            reads_owed: 0,
-            opaque_owed: 0,
-            drain_first: false,
-            busy: false,
-            now: Micros(0),
-            ending: Ending::Open,
-            stalled: false,
-            output_allowance: ALLOWANCE,
-            starved: false,
-            waker: None,
-        }
-    }
-
-    /// As what the session's commands are forwarded.
-    pub fn identity(&self, own: Option<&Arc<Credentials>>) -> Identity {
-        Identity { database: self.database, proto: self.proto, credentials: self.credentials.as_ref().or(own).cloned() }
-    }
-
-    /// The database, protocol version or user is about to change.
-    pub fn change_identity(&mut self) {
-        self.lane = None;
-        self.lane_seq = u64::MAX;
-        self.drain_first = self.lane_owed > 0 || self.reads_owed > 0;
-    }
-
-    /// Forgets what HELLO, AUTH, SELECT and CLIENT have set.
-    pub fn reset(&mut self) {
-        self.change_identity();
-        self.proto = Proto::Resp2;
-        self.database = self.home_database;
-        self.credentials = None;
-        self.set_reply_mode(ReplyMode::On);
-    }
-
-    /// Switches replies on or off from the next command on.
-    pub fn set_reply_mode(&mut self, mode: ReplyMode) {
-        self.reply_mode = mode;
-        self.replies.mute(mode == ReplyMode::Off || mode == ReplyMode::Skip);
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Ends the session, at the latest so.
-    pub fn end(&mut self, ending: Ending) {
-        self.ending = self.ending.max(ending);
-        self.wake();
-    }
-}
-
 // === impl Session ===
 
 impl Session {
@@ -234,7 +103,7 @@ impl Session {
         if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+        if state.replies.backlog() as u64 > self.worker.app.config.limits.max_output {
             state.end(Ending::OverLimit);
             return;
         }
@@ -297,7 +166,7 @@ impl Session {
         if state.starved {
             let limit = self.worker.app.config.limits.max_output;
             state.output_allowance = state.output_allowance.saturating_mul(2);
-            if state.replies.unsent() as u64 > limit {
+            if state.replies.backlog() as u64 > limit {
                 state.end(Ending::OverLimit);
             }
             state.wake();
@@ -316,7 +185,7 @@ impl Session {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            let over = state.replies.unsent() as u64 > self.worker.app.config.limits.max_output;
+            let over = state.replies.backlog() as u64 > self.worker.app.config.limits.max_output;
             if over || state.ending == Ending::OverLimit {
                 let text = "more replies than limits.max_output waited to be read";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));

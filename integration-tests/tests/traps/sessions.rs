@@ -233,3 +233,18 @@ fn t37_nothing_of_a_session_is_left_for_the_next() {
         assert_eq!(replies, [Reply::Null, zero.clone(), zero, Reply::Null, Reply::Array(vec![])], "round {round}");
     }
 }
+
+/// T2: a transaction that is refused is not carried out in parts.
+#[test]
+fn t2_nothing_behind_a_refused_multi_is_carried_out() {
+    let origin = Redis::start();
+    let larder = Larder::start(origin.address());
+    if !larder.is_binary() {
+        return;
+    }
+    let mut client = larder.connect();
+    let replies = client.pipeline(&["SET k 1", "MULTI", "SET k 2", "INCR n", "EXEC", "SET k 3"]);
+    let refused: Vec<bool> = replies.iter().map(|reply| reply.error().is_some()).collect();
+    assert_eq!(refused, [false, true, true, true, true, false], "{replies:?}");
+    assert_eq!(origin.say("MGET k n"), Reply::Array(vec![Reply::bulk("3"), Reply::Null]));
+}

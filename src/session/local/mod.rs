@@ -3,12 +3,12 @@
 //! They concern the client's own connection, which no upstream sees (many clients share one there), or Larder. Each
 //! takes effect at its place in the pipeline.
 //!
-//! * [`connection`]: PING, ECHO, QUIT, SELECT, RESET.
-//! * [`hello`] and [`auth`]: who the client is and how it is spoken to.
-//! * [`client`]: CLIENT and its subcommands.
-//! * [`config`]: CONFIG GET.
-//! * [`info`]: the answer to INFO.
-//! * [`larder`]: LARDER and its subcommands.
+//! * `connection`: PING, ECHO, QUIT, SELECT, RESET.
+//! * `hello` and `auth`: who the client is and how it is spoken to.
+//! * `client`: CLIENT and its subcommands.
+//! * `config`: CONFIG GET.
+//! * `info`: the answer to INFO.
+//! * `larder`: LARDER and its subcommands.
 //!
 //! COMMAND is answered by the command table itself.
 

@@ -1,1 +1,83 @@
+use super::*;
 
+/// What a stream hands on for some bytes, as words, however they are cut.
+fn heard(awaited: impl Fn() -> Vec<Awaited<u32>>, mode: Mode, bytes: &[u8], piece: usize) -> Vec<String> {
+    let mut words = Vec::new();
+    let handler = |event: Event<'_, u32>| {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        match event {
+            Event::Invalidate(key) => words.push(format!("invalidate {}", text(key))),
+            Event::InvalidateAll => words.push("invalidate all".to_owned()),
+            Event::Done { tag, pttls, reply, .. } => words.push(format!("done {tag} {pttls:?} {}", text(reply))),
+            Event::Failed(tag) => words.push(format!("failed {tag}")),
+            Event::Alive { .. } => words.push("alive".to_owned()),
+            Event::Up(..) | Event::Lost(_) | Event::Batch => {}
+        }
+    };
+    let mut stream = Stream {
+        handler,
+        mode,
+        database: 0,
+        out: Vec::new(),
+        sent: 0,
+        awaited: awaited().into_iter().map(|awaited| (awaited, Micros(1))).collect(),
+        expiries: Vec::new(),
+        heard_at: Micros(0),
+    };
+    let mut scanner = Scanner::default();
+    let mut input = Vec::new();
+    for piece in bytes.chunks(piece) {
+        input.extend_from_slice(piece);
+        let used = stream.receive(&mut scanner, &input).expect("well-formed");
+        input.drain(..used);
+    }
+    assert!(input.is_empty());
+    words
+}
+
+#[test]
+fn pushes_and_replies_are_handed_on_in_the_order_of_the_stream() {
+    let bytes = b":-1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n$3\r\nold\r\n:1500\r\n$3\r\nnew\r\n+PONG\r\n";
+    let awaited = || vec![Awaited::Expiry, Awaited::Value(1), Awaited::Expiry, Awaited::Value(2), Awaited::Heartbeat];
+    for piece in 1..=bytes.len() {
+        let words = heard(awaited, Mode::Tracking, bytes, piece);
+        let expected = ["invalidate k", "done 1 [-1] $3\\r\\nold\\r\\n", "done 2 [1500] $3\\r\\nnew\\r\\n", "alive"];
+        assert_eq!(words, expected, "in pieces of {piece}");
+    }
+}
+
+#[test]
+fn every_key_of_a_push_is_heard_and_a_null_means_all() {
+    let bytes = b">2\r\n$10\r\ninvalidate\r\n*3\r\n$1\r\na\r\n$0\r\n\r\n$4\r\nb\r\nc\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n>2\r\n+other\r\n:1\r\n";
+    for piece in 1..=bytes.len() {
+        let words = heard(Vec::new, Mode::Tracking, bytes, piece);
+        assert_eq!(words, ["invalidate a", "invalidate ", "invalidate b\\r\\nc", "invalidate all"]);
+    }
+}
+
+#[test]
+fn without_tracking_the_expiries_and_the_value_come_in_one_reply_of_exec() {
+    let bytes = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:700\r\n$1\r\nv\r\n+OK\r\n+QUEUED\r\n-ERR no\r\n-EXECABORT\r\n";
+    let awaited = || {
+        let job = |tag| vec![Awaited::Ok, Awaited::Ok, Awaited::Ok, Awaited::Wrapped(tag, 1)];
+        job(1).into_iter().chain(job(2)).collect()
+    };
+    assert_eq!(heard(awaited, Mode::Ttl, bytes, 5), ["done 1 [700] $1\\r\\nv\\r\\n", "failed 2"]);
+}
+
+#[test]
+fn a_malformed_push_ends_the_connection() {
+    for bytes in [&b">2\r\n$10\r\ninvalidate\r\n*1\r\n:5\r\n"[..], b">2\r\n$10\r\ninvalidate\r\n:1\r\n"] {
+        let mut stream = Stream {
+            handler: |_: Event<'_, u32>| {},
+            mode: Mode::Tracking,
+            database: 0,
+            out: Vec::new(),
+            sent: 0,
+            awaited: VecDeque::new(),
+            expiries: Vec::new(),
+            heard_at: Micros(0),
+        };
+        assert!(stream.receive(&mut Scanner::default(), bytes).is_err());
+    }
+}
