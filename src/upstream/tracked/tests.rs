@@ -139,3 +139,28 @@ fn an_expiry_that_may_not_be_asked_for_is_unknown() {
     let replies = b"-NOPERM this user has no permissions to run the 'pttl' command\r\n$1\r\nv\r\n:5\r\n$1\r\nw\r\n";
     assert_eq!(told(Mode::Tracking, &[(0, "a"), (0, "b")], replies), ["a [None] $1\r\nv", "b [Some(5)] $1\r\nw"]);
 }
+
+#[test]
+fn only_an_origin_that_will_never_track_is_done_without_it() {
+    let unable = |words: &str| super::unable(&Failure::Refused(words.to_owned()));
+    for never in [
+        "ERR unknown command `HELLO`, with args beginning with: `3`, ",
+        "ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.",
+        "NOPROTO unsupported protocol version",
+        "NOPERM this user has no permissions to run the 'client|tracking' command",
+        "NOPERM this user has no permissions to run the 'client' command or its subcommand",
+    ] {
+        assert!(unable(never), "{never}");
+    }
+    for passing in [
+        "NOAUTH Authentication required.",
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "LOADING Redis is loading the dataset in memory",
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+        "ERR max number of clients reached",
+        "DENIED Redis is running in protected mode",
+    ] {
+        assert!(!unable(passing), "{passing}");
+    }
+    assert!(!super::unable(&Failure::Connect("ERR".to_owned())));
+}
