@@ -68,8 +68,12 @@ impl Category {
         match self {
             Self::Cached => "reads whose replies the near-cache keeps",
             Self::Forwarded => "sent to the origin as they came, the reply returned as it comes",
-            Self::Local => "about the connection or about Larder itself: HELLO, AUTH, SELECT, CLIENT, COMMAND, INFO, ...",
-            Self::NotYet => "transactions, blocking commands, subscriptions, MONITOR, WAIT: refused with an error that says so",
+            Self::Local => {
+                "about the connection or about Larder itself: HELLO, AUTH, SELECT, CLIENT, COMMAND, INFO, ..."
+            }
+            Self::NotYet => {
+                "transactions, blocking commands, subscriptions, MONITOR, WAIT: refused with an error that says so"
+            }
             Self::Refused => "would change a connection that clients share: PSYNC, ASKING, READONLY, SCRIPT DEBUG, ...",
         }
     }
@@ -177,7 +181,11 @@ fn the_counts_in_the_readme_are_those_of_the_command_table() {
 fn every_command_is_in_one_category_and_one_group() {
     let table = Table::builtin();
     let all = callable(&table);
-    let listed = page().lines().filter(|line| line.starts_with("| ") && !line.starts_with("| group |")).map(commands_of).sum::<usize>();
+    let listed = page()
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| group |"))
+        .map(commands_of)
+        .sum::<usize>();
     assert_eq!(listed, all.len());
 }
 
