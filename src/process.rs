@@ -23,7 +23,7 @@ use crate::memory::Memory;
 use crate::route::Routes;
 use crate::session::clients::Clients;
 use crate::upstream::Endpoint;
-use crate::upstream::control::{self, DATABASES, Learned};
+use crate::upstream::control::{self, DATABASES, HashFields, Learned};
 use crate::{admin, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
@@ -172,7 +172,9 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
     if let Some(reply) = commands {
         match app.table.load().with_upstream(&reply) {
             Ok(table) => {
-                told.hash_fields_expire = table.find(b"hexpire").is_some();
+                if table.find(b"hexpire").is_none() {
+                    told.hash_fields = HashFields::LiveOn;
+                }
                 app.table.store(Arc::new(table));
                 for inbox in &app.inboxes {
                     inbox.post([Letter::NewTable]);
@@ -184,7 +186,15 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
         }
     }
     tracing::info!("upstream is Redis {} ({})", told.version, told.mode);
-    app.learned.store(Arc::new(told));
+    let before = app.learned.swap(Arc::new(told));
+    let now_short = app.learned.load().hash_fields == HashFields::MayExpire;
+    if let Some(origin) = app.origin()
+        && now_short
+        && before.hash_fields == HashFields::LiveOn
+    {
+        // Replies that were kept for long, when hashes seemed to change only with a push.
+        app.near.flush(&origin.coverage);
+    }
 }
 
 fn banner(app: &App) -> String {

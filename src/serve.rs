@@ -16,6 +16,7 @@ use crate::route::Policy;
 use crate::session::local;
 use crate::session::receiver::{Receipt, Write};
 use crate::session::{Ending, Session, State, write_resp3};
+use crate::upstream::control::HashFields;
 use crate::upstream::tracked::{Job, Mode};
 
 /// How it goes on.
@@ -213,7 +214,7 @@ fn terms(session: &Session, policy: &Policy, cacheable: Cacheable) -> Terms {
     Terms {
         lifetime: policy.lifetime,
         shape: cacheable.shape,
-        unseen_expiry: cacheable.hash_fields && session.worker.app.learned.load().hash_fields_expire,
+        unseen_expiry: cacheable.hash_fields && session.worker.app.learned.load().hash_fields == HashFields::MayExpire,
     }
 }
 
@@ -450,7 +451,7 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
     let worker = &session.worker;
     let Some(origin) = worker.app.origin() else { return false };
     let mut state = session.state.borrow_mut();
-    if state.drain_first || state.ending == Ending::Now {
+    if state.drain_first || state.ending >= Ending::Now {
         return false;
     }
     let lane = match &state.lane {

@@ -3,7 +3,8 @@
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
 //! and a [`larder`] are such processes (a [`program`] is one that is
 //! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
-//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
+//! [`cutter`] stands between the two and breaks the link, a [`meddler`] changes what
+//! the origin says; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
 //! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
@@ -24,6 +25,8 @@ pub mod reply;
 pub mod client;
 
 pub mod cutter;
+
+pub mod meddler;
 
 pub mod wait;
 

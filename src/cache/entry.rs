@@ -245,6 +245,31 @@ pub struct Address<'a> {
     pub key: &'a [u8],
 }
 
+/// Which reply is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Hash of upstream and key: [`super::NearCache::hash`].
+    pub hash: u64,
+    /// Number of the upstream.
+    pub upstream: u16,
+    /// Database of the origin.
+    pub database: u16,
+    /// Number of the command's row.
+    pub command: u16,
+    /// The key.
+    pub key: &'a [u8],
+    /// The command's other arguments, as they were on the wire.
+    pub args: &'a [u8],
+}
+
+impl<'a> Query<'a> {
+    /// Where its entry is.
+    #[inline]
+    pub fn address(&self) -> Address<'a> {
+        Address { hash: self.hash, upstream: self.upstream, key: self.key }
+    }
+}
+
 impl Hash for Slot {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.facts().hash);

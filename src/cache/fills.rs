@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::coverage::Stamp;
+use super::entry::Query;
 
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 14;
@@ -179,14 +180,14 @@ pub enum Joined {
 }
 
 impl Flights {
-    /// Joins the flight for `form` that began under the present word and stamp, or begins one.
-    pub fn join(&mut self, fills: &Fills, form: &Borrowed<'_>, stamp: Stamp, waiter: Waiter) -> Joined {
-        let word = fills.word(form.hash);
+    /// Joins the flight for `query` that began under the present word and stamp, or begins one.
+    pub fn join(&mut self, fills: &Fills, query: &Query<'_>, stamp: Stamp, waiter: Waiter) -> Joined {
+        let word = fills.word(query.hash);
         if Fills::fenced(word) {
             return Joined::Bypass;
         }
         // A flight that began before a write is not joined by a read that comes after it: its word differs.
-        let joinable = |flight: &&mut Flight| flight.word == word && flight.stamp == stamp && form.is(&flight.form);
+        let joinable = |flight: &&mut Flight| flight.word == word && flight.stamp == stamp && flight.form.is_for(query);
         if let Some(flight) = self.flights.iter_mut().find(joinable) {
             if flight.waiters.len() >= MAX_WAITERS {
                 return Joined::Bypass;
@@ -196,8 +197,14 @@ impl Flights {
         }
         self.next_number += 1;
         let number = self.next_number;
-        self.flights.push(Flight { number, word, stamp, form: form.owned(), waiters: SmallVec::from_slice(&[waiter]) });
-        Joined::Lead(Fill { hash: form.hash, word, stamp, flight: Some(number) })
+        self.flights.push(Flight {
+            number,
+            word,
+            stamp,
+            form: FormKey::of(query),
+            waiters: SmallVec::from_slice(&[waiter]),
+        });
+        Joined::Lead(Fill { hash: query.hash, word, stamp, flight: Some(number) })
     }
 
     /// Ends a fill's flight: who waits for it, and for which reply.
@@ -221,41 +228,19 @@ impl Fill {
     }
 }
 
-/// A [`FormKey`] that is not owned yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Borrowed<'a> {
-    /// Hash of (upstream, key).
-    pub hash: u64,
-    /// Number of the upstream.
-    pub upstream: u16,
-    /// Database of the origin.
-    pub database: u16,
-    /// Number of the command's row.
-    pub command: u16,
-    /// The key.
-    pub key: &'a [u8],
-    /// The command's other arguments, as they were on the wire.
-    pub args: &'a [u8],
-}
-
-impl Borrowed<'_> {
-    fn is(&self, form: &FormKey) -> bool {
-        self.hash == form.hash
-            && self.command == form.command
-            && self.database == form.database
-            && self.upstream == form.upstream
-            && *self.key == *form.key
-            && *self.args == *form.args
+impl FormKey {
+    /// Which reply a query asks for.
+    pub fn of(query: &Query<'_>) -> Self {
+        let Query { hash, upstream, database, command, key, args } = *query;
+        Self { hash, upstream, database, command, key: key.into(), args: args.into() }
     }
 
-    fn owned(&self) -> FormKey {
-        FormKey {
-            hash: self.hash,
-            upstream: self.upstream,
-            database: self.database,
-            command: self.command,
-            key: self.key.into(),
-            args: self.args.into(),
-        }
+    fn is_for(&self, query: &Query<'_>) -> bool {
+        self.hash == query.hash
+            && self.command == query.command
+            && self.database == query.database
+            && self.upstream == query.upstream
+            && *self.key == *query.key
+            && *self.args == *query.args
     }
 }

@@ -100,11 +100,11 @@ impl Session {
     /// `count` replies for slot `seq` are written by `write`, in the protocol version it is told.
     pub fn deliver(&self, seq: u64, count: u32, write: impl FnOnce(&mut Vec<u8>, Proto)) {
         let mut state = self.state.borrow_mut();
-        if state.ending == Ending::Now {
+        if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
-            state.end(Ending::Now);
+        if state.replies.backlog() as u64 > self.worker.app.config.limits.max_output {
+            state.end(Ending::OverLimit);
             return;
         }
         let Some(proto) = state.replies.proto(seq) else { return };
@@ -166,8 +166,8 @@ impl Session {
         if state.starved {
             let limit = self.worker.app.config.limits.max_output;
             state.output_allowance = state.output_allowance.saturating_mul(2);
-            if state.replies.unsent() as u64 > limit {
-                state.end(Ending::Now);
+            if state.replies.backlog() as u64 > limit {
+                state.end(Ending::OverLimit);
             }
             state.wake();
         } else if state.stalled {
@@ -185,7 +185,8 @@ impl Session {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+            let over = state.replies.backlog() as u64 > self.worker.app.config.limits.max_output;
+            if over || state.ending == Ending::OverLimit {
                 let text = "more replies than limits.max_output waited to be read";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
             }

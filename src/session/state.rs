@@ -75,6 +75,8 @@ pub enum Ending {
     AfterReplies,
     /// At once.
     Now,
+    /// At once, because more replies than `limits.max_output` lay unread.
+    OverLimit,
 }
 
 /// Output beyond which a client's further commands wait until it has taken some.

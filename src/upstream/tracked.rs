@@ -242,25 +242,36 @@ async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode, 
     let refused = match opened {
         Ok(mut wire) => {
             // Some managed services say OK and do nothing.
-            let info =
-                wire.ask(&[b"CLIENT", b"TRACKINGINFO"]).await.map_err(|error| Failure::Lost(error.to_string()))?;
-            if info.windows(4).any(|window| window == b"\r\non") || info.starts_with(b"-ERR unknown subcommand") {
+            let info = wire.ask(&[b"CLIENT", b"TRACKINGINFO"], endpoint.connect_timeout).await;
+            let info = info.map_err(|error| Failure::Lost(error.to_string()))?;
+            // Redis 6.0 has tracking and no word about it.
+            let silent = info.to_ascii_lowercase().starts_with(b"-err unknown subcommand");
+            if silent || info.windows(4).any(|window| window == b"\r\non") {
                 return Ok((wire, Mode::Tracking, Proto::Resp3));
             }
-            Failure::Refused("CLIENT TRACKING was accepted but is not on".into())
+            Failure::Refused("ERR CLIENT TRACKING was accepted and is not on".into())
         }
         Err(refused @ Failure::Refused(_)) => refused,
         Err(failure) => return Err(failure),
     };
-    // A wrong password is no sign of an old server.
-    let text = refused.to_string();
-    let unable = !["NOAUTH", "WRONGPASS", "NOPERM", "LOADING", "MASTERDOWN"].iter().any(|word| text.contains(word));
-    if coherence == Coherence::Tracking || !unable {
+    if coherence == Coherence::Tracking || !unable(&refused) {
         return Err(refused);
     }
     match untracked(Proto::Resp3).await {
         Err(Failure::Refused(_)) => untracked(Proto::Resp2).await,
         opened => opened,
+    }
+}
+
+/// Whether a refusal says that the origin has no tracking to give, now or later. A wrong password, a dataset that is
+/// being loaded or a busy script say nothing of the sort.
+fn unable(refused: &Failure) -> bool {
+    let Failure::Refused(words) = refused else { return false };
+    match words.split(' ').next() {
+        Some("ERR") => !words.contains("max number of clients"),
+        Some("NOPROTO") => true,
+        Some("NOPERM") => words.contains("'client"),
+        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which entries a change reaches: databases, other keys than the first, whole databases.
 
 use larder_integration_tests::client::Client;
-use larder_integration_tests::larder::Larder;
+use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::wait;
@@ -251,4 +251,27 @@ fn t29_one_entry_for_all_spellings_and_one_for_each_argument() {
             Some("ERR value is not an integer or out of range")
         );
     }
+}
+
+/// T1: where the configuration names a database, every session starts in that one, and RESET leads back to it.
+#[test]
+fn t1_a_session_starts_in_the_configured_database() {
+    let origin = Redis::start();
+    let larder = Larder::start_with(&Settings::new(origin.address()).upstream("database: 2"));
+    if !larder.is_binary() {
+        return;
+    }
+    let (mut client, mut direct) = (larder.connect(), origin.connect());
+    assert_eq!(direct.say("SET k zero"), Reply::ok());
+    assert_eq!(client.say("SET k two"), Reply::ok());
+    assert_eq!(client.say("GET k"), Reply::bulk("two"));
+    assert_eq!((direct.say("GET k"), direct.say("SELECT 2")), (Reply::bulk("zero"), Reply::ok()));
+    assert_eq!(direct.say("GET k"), Reply::bulk("two"));
+    assert_eq!((client.say("SELECT 0"), client.say("GET k")), (Reply::ok(), Reply::bulk("zero")));
+    let list = client.say("CLIENT LIST").text().expect("text");
+    assert!(list.contains(" db=0 "), "{list}");
+    assert_eq!(client.say("RESET"), Reply::Simple("RESET".to_owned()));
+    assert_eq!(client.say("GET k"), Reply::bulk("two"));
+    let list = larder.say("CLIENT LIST").text().expect("text");
+    assert!(list.lines().all(|line| line.contains(" db=2 ")), "{list}");
 }
