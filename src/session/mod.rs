@@ -122,7 +122,7 @@ struct Io {
 
 /// Output beyond which a client's further commands wait until it has taken some.
 const ALLOWANCE: usize = 256 << 10;
-/// Reads in a row before other sessions get their turn.
+/// Batches in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
@@ -303,8 +303,9 @@ impl Session {
 
     fn poll(self: &Rc<Self>, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        state.now = Micros::now();
         for turn in 0.. {
+            // Anew for each batch: what is served by an old clock may have expired meanwhile.
+            state.now = Micros::now();
             state.starved = false;
             self.serve_input(&mut state, io);
             let all_sent = match self.send(cx, &mut state, io) {
@@ -324,18 +325,20 @@ impl Session {
             if finished && all_sent && state.replies.complete() && !state.busy {
                 return Poll::Ready(Ok(()));
             }
-            if all_sent && state.starved {
-                // The socket took everything meanwhile: on with what waited.
+            // The socket took everything meanwhile: on with what waited.
+            let goes_on = all_sent && state.starved;
+            if goes_on {
                 state.output_allowance = ALLOWANCE;
-                continue;
-            }
-            if ending || self.must_wait(&mut state) {
+            } else if ending || self.must_wait(&mut state) {
                 state.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            if turn == TURNS {
+            if turn >= TURNS {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if goes_on {
+                continue;
             }
             match self.read(cx, &mut state, io) {
                 Poll::Ready(Ok(())) => {}
