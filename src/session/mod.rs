@@ -16,7 +16,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -427,47 +427,45 @@ impl Session {
 
     /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.
     fn read(self: &Rc<Self>, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> Poll<io::Result<()>> {
-        if io.input.is_empty() {
-            let scratch = Rc::clone(&self.worker.scratch);
-            let mut scratch = scratch.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let bytes = buffer.filled();
-            io.end_of_input = bytes.is_empty();
-            self.worker.counters.input_bytes.add(bytes.len() as u64);
-            if state.replies.bare() {
-                state.replies.adopt(self.worker.lend_buffer());
-            }
-            let served = self.serve_bytes(state, &mut io.decoder, bytes);
-            if served < bytes.len() {
-                io.input.extend_from_slice(&bytes[served..]);
-            }
-            return Poll::Ready(Ok(()));
-        }
-        // The rest of a long command: straight behind what is there.
         io.input.drain(..io.served);
         io.served = 0;
         let wanted = io.decoder.wanted().saturating_sub(io.input.len());
-        // Room for what was announced is made as it arrives: an announcement alone costs no memory.
-        let room = wanted.clamp(4 << 10, 256 << 10);
+        let scratch = Rc::clone(&self.worker.scratch);
+        let mut scratch = scratch.borrow_mut();
+        if wanted < scratch.len() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut io.stream).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            self.note_read(io, bytes.len());
+            if io.input.is_empty() {
+                if state.replies.bare() {
+                    state.replies.adopt(self.worker.lend_buffer());
+                }
+                let served = self.serve_bytes(state, &mut io.decoder, bytes);
+                io.input.extend_from_slice(&bytes[served..]);
+            } else {
+                // Behind the first part of a command, to be served with it.
+                io.input.extend_from_slice(bytes);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        drop(scratch);
+        // The rest of a long command: straight behind what is there. Room for what was announced is made as it
+        // arrives: an announcement alone costs no memory.
         let start = io.input.len();
-        io.input.resize(start + room, 0);
+        io.input.resize(start + wanted.min(256 << 10), 0);
         let mut buffer = ReadBuf::new(&mut io.input[start..]);
         let polled = Pin::new(&mut io.stream).poll_read(cx, &mut buffer);
         let read = buffer.filled().len();
         io.input.truncate(start + read);
-        match polled {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        io.end_of_input = read == 0;
-        self.worker.counters.input_bytes.add(read as u64);
+        ready!(polled)?;
+        self.note_read(io, read);
         Poll::Ready(Ok(()))
+    }
+
+    fn note_read(&self, io: &mut Io, count: usize) {
+        io.end_of_input = count == 0;
+        self.worker.counters.input_bytes.add(count as u64);
     }
 
     /// Writes what the socket takes. Whether that was all.
