@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -122,6 +123,8 @@ struct Io {
 
 /// Output beyond which a client's further commands wait until it has taken some.
 const ALLOWANCE: usize = 256 << 10;
+/// How long a client may take to see that its session has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Batches in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
@@ -138,20 +141,34 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         worker.counters.clients_closed_by_limit.add(1);
         tracing::warn!(client = session.id, "client closed: {error}");
     }
+    let lingers;
     {
         let mut state = session.state.borrow_mut();
+        lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
         state.ending = Ending::Now;
         state.replies.abandon();
         state.lane = None;
         state.waker = None;
     }
     worker.leave(&session);
-    // A polite end for TLS; a plain socket's end is the drop.
-    let _ = tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)),
-    )
-    .await;
+    let farewell = async {
+        // A polite end for TLS; a plain socket's end is the drop.
+        let _ = poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)).await;
+        if lingers {
+            // A socket that is dropped with bytes unread resets the connection, and the last replies (to QUIT, or what
+            // was wrong) are lost on their way. So what the client still sends is taken until it has seen the end.
+            while poll_fn(|cx| discard(cx, &worker, &mut io.stream)).await {}
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+/// Reads once and drops what came; whether there may be more.
+fn discard(cx: &mut Context<'_>, worker: &Worker, stream: &mut Stream) -> Poll<bool> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+    Poll::Ready(read.is_ok() && !buffer.filled().is_empty())
 }
 
 // === impl State ===
