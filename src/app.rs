@@ -68,7 +68,7 @@ pub enum Backend {
     /// A Redis server.
     Redis(Box<Origin>),
     /// The store in this process.
-    Memory(Memory),
+    Memory(Box<Memory>),
 }
 
 /// A Redis server and what stands between it and the cache.
@@ -147,6 +147,11 @@ impl App {
             Backend::Redis(origin) => Some(origin),
             Backend::Memory(_) => None,
         }
+    }
+
+    /// The database in which clients start (`upstreams.*.database`).
+    pub fn home_database(&self) -> u32 {
+        self.config.upstreams.values().next().map_or(0, |upstream| upstream.database)
     }
 
     /// The sum of one counter over all workers.

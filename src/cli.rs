@@ -1,6 +1,7 @@
 //! The command line: where the configuration comes from, and `--check`.
 
 use crate::config::{Config, Draft, Errors, Kind};
+use crate::net::{self, ClientTls};
 use clap::Parser;
 use std::fmt;
 use std::io::Write;
@@ -101,7 +102,9 @@ pub fn load(cli: &Cli) -> Result<Loaded, Errors> {
     if let Some(admin) = &cli.admin {
         draft.admin(admin);
     }
-    let config = draft.served().finish()?;
+    let draft =
+        draft.served().with_tls_files(|tls| net::server_tls(tls).map(drop), |tls| ClientTls::load(tls).map(drop));
+    let config = draft.finish()?;
     Ok(Loaded { config, source })
 }
 

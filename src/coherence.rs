@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::app::App;
@@ -29,7 +30,7 @@ pub enum Tag {
     /// MGET: parts of one reply.
     Many(Box<Many>),
     /// The reply of a command that may have changed any key: held back until every push that it caused has been seen.
-    Barrier(Waiter, Arc<[u8]>),
+    Barrier(Waiter, Bytes),
 }
 
 /// A cacheable read of one key.
@@ -38,7 +39,7 @@ pub struct One {
     /// Leave to store it.
     pub fill: Fill,
     /// The command, should the read not be done.
-    pub request: Arc<[u8]>,
+    pub request: Bytes,
     /// How the reply may be kept.
     pub terms: Terms,
 }
@@ -60,7 +61,7 @@ pub struct Many {
     /// Who asked.
     pub waiter: Waiter,
     /// The command, should the read not be done.
-    pub request: Arc<[u8]>,
+    pub request: Bytes,
     /// The keys to store, in the order in which their expiries were asked for.
     pub parts: Vec<(Fill, Part)>,
     /// How they may be kept.
@@ -171,12 +172,12 @@ impl Reader {
         }
     }
 
-    fn done(&self, tag: Tag, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+    fn done(&self, tag: Tag, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
         let Some(origin) = self.app.origin() else { return };
         match tag {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
-                let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied(), reply, sent_at);
+                let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
                 if let Some((entry, waiters)) = self.app.near.finish(one.fill, &origin.coverage, &filled) {
                     for waiter in waiters {
                         self.post(waiter, Payload::Entry(entry.clone()));
@@ -184,33 +185,36 @@ impl Reader {
                 }
             }
             Tag::Quiet(quiet) => {
-                let filled = self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied(), reply, sent_at);
+                let filled =
+                    self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
                 self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), &origin.coverage, &filled);
             }
             Tag::Many(many) => {
                 self.keep_parts(&many, pttls, reply, sent_at);
-                self.post(many.waiter, Payload::Resp3(reply.into(), ARRAY_OF_BULKS));
+                self.post(many.waiter, Payload::Resp3(Bytes::copy_from_slice(reply), ARRAY_OF_BULKS));
             }
         }
     }
 
     /// Stores the elements of an MGET's reply as what GET would have answered.
-    fn keep_parts(&self, many: &Many, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+    fn keep_parts(&self, many: &Many, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
         let Some(origin) = self.app.origin() else { return };
         let Some(elements) = elements(reply) else { return };
         for ((fill, part), pttl) in many.parts.iter().zip(pttls) {
             let Some(element) = elements.get(part.element).map(|range| &reply[range.clone()]) else { continue };
             // A null also stands for a key of another type, for which GET answers an error.
-            if !element.starts_with(b"$") && *pttl != -2 {
+            if !element.starts_with(b"$") && *pttl != Some(-2) {
                 continue;
             }
-            let filled = self.filled(&many.terms, part.hash, Some(*pttl), element, sent_at);
+            let filled = self.filled(&many.terms, part.hash, *pttl, element, sent_at);
             self.app.near.finish_alone(fill, &query(part), &origin.coverage, &filled);
         }
     }
 
     /// Judges a reply: may it be kept, and until when.
     fn filled<'a>(&self, terms: &Terms, hash: u64, pttl: Option<i64>, reply: &'a [u8], sent_at: Micros) -> Filled<'a> {
+        // Without the origin's expiry nothing says how long the reply is true.
+        let known = pttl.is_some();
         let pttl = pttl.unwrap_or(-2);
         let negative = matches!(reply, b"_\r\n" | b"$-1\r\n" | b"*-1\r\n") || pttl == -2;
         let expires_at = terms.lifetime.expires_at(&Known {
@@ -228,7 +232,7 @@ impl Reader {
             negative,
             read_at: sent_at,
             expires_at,
-            keep: !reply.starts_with(b"-") && !reply.starts_with(b"!"),
+            keep: known && !reply.starts_with(b"-") && !reply.starts_with(b"!"),
         }
     }
 
@@ -239,7 +243,7 @@ impl Reader {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
                 for waiter in self.app.near.abandon(&one.fill) {
-                    self.post(waiter, Payload::Retry(Arc::clone(&one.request)));
+                    self.post(waiter, Payload::Retry(one.request.clone()));
                 }
             }
             Tag::Many(many) => self.post(many.waiter, Payload::Retry(many.request)),
@@ -277,5 +281,10 @@ pub fn one_key(key: &[u8], database: u32, request: &[u8], tag: Tag) -> Job<Tag> 
 
 /// A barrier as a job.
 pub fn barrier(waiter: Waiter, held: &[u8]) -> Job<Tag> {
-    Job { database: 0, keys: SmallVec::new(), request: Vec::new(), tag: Tag::Barrier(waiter, held.into()) }
+    Job {
+        database: 0,
+        keys: SmallVec::new(),
+        request: Vec::new(),
+        tag: Tag::Barrier(waiter, Bytes::copy_from_slice(held)),
+    }
 }

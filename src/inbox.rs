@@ -1,8 +1,9 @@
 //! What threads hand to a worker: new clients, replies that another worker's connection got, orders.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 
 use crate::cache::{Entry, Waiter};
 use crate::command::Shape;
@@ -36,11 +37,11 @@ pub enum Payload {
     /// RESP3, converted where the client needs it.
     Entry(Entry),
     /// RESP3, converted where the client needs it.
-    Resp3(Arc<[u8]>, Shape),
+    Resp3(Bytes, Shape),
     /// To be sent as it is.
-    Verbatim(Arc<[u8]>),
+    Verbatim(Bytes),
     /// The read was not done: the command is to be sent on the session's own connection.
-    Retry(Arc<[u8]>),
+    Retry(Bytes),
 }
 
 impl Inbox {

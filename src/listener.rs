@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -23,6 +25,8 @@ use crate::session::clients::{Client, Told};
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    /// Held for its drop.
+    _file: Option<SocketFile>,
     tls: Option<Arc<ServerConfig>>,
     /// Where it listens, for people.
     pub name: String,
@@ -33,6 +37,10 @@ enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
+
+/// The file of a Unix socket that is listened on; removed with the listener, however that ends.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
 
 /// A client on its way to its worker.
 #[derive(Debug)]
@@ -69,19 +77,51 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
     };
     match &config.address {
         Address::Tcp { host, port } => {
-            let socket = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+            let socket = bind_tcp(host, *port).await.map_err(failed)?;
             let name = socket.local_addr().map_err(failed)?.to_string();
-            Ok(Listener { socket: Socket::Tcp(socket), tls, name })
+            Ok(Listener { socket: Socket::Tcp(socket), _file: None, tls, name })
         }
         Address::Unix(path) => {
-            // A socket that a process before us has left behind is in the way; one that answers is not ours to take.
-            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-                let _ = std::fs::remove_file(path);
-            }
+            make_way(path)?;
             let socket = UnixListener::bind(path).map_err(failed)?;
-            Ok(Listener { socket: Socket::Unix(socket), tls, name: format!("unix:{}", path.display()) })
+            let file = Some(SocketFile(path.clone()));
+            Ok(Listener { socket: Socket::Unix(socket), _file: file, tls, name: format!("unix:{}", path.display()) })
         }
     }
+}
+
+/// Clients that may wait to be accepted: a fleet that reconnects at once should not have to try again. The kernel cuts
+/// it to net.core.somaxconn.
+const BACKLOG: u32 = 4096;
+
+/// Binds the first address of `host` that can be bound.
+async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Removes a socket that a process before us has left behind. One that answers is not ours to take, and what is no
+/// socket is never removed.
+fn make_way(path: &Path) -> Result<(), String> {
+    let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(format!(
+            "cannot listen on unix:{}: what is there is not a socket; remove it, or choose another path",
+            path.display()
+        ));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// Accepts clients for ever.
@@ -95,7 +135,9 @@ pub async fn accept(listener: Listener, app: Arc<App>) {
                 (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
             }),
             Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| {
-                (Stream::Unix(stream), format!("{}:0", listener.name), format!("{}:0", listener.name), None)
+                // As Redis names them: the path, and no port.
+                let name = format!("{}:0", listener.name.trim_start_matches("unix:"));
+                (Stream::Unix(stream), name.clone(), name, None)
             }),
         };
         match accepted {
@@ -130,7 +172,7 @@ async fn admit(
         worker: worker as u16,
         since: Micros::now(),
         told: Mutex::new(Told::default()),
-        database: AtomicU32::new(0),
+        database: AtomicU32::new(app.home_database()),
         proto: AtomicU8::new(2),
         active_at: AtomicU64::new(Micros::now().0),
         killed: AtomicBool::new(false),
@@ -167,6 +209,16 @@ async fn refuse(mut stream: Stream) {
     let words = b"-ERR max number of clients reached\r\n";
     let _ = tokio::time::timeout(Duration::from_millis(10), stream.write_all(words)).await;
 }
+
+// === impl SocketFile ===
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+// === impl Accepted ===
 
 impl Accepted {
     /// The stream, registered with the calling thread's runtime; after the TLS handshake where there is one.

@@ -59,11 +59,7 @@ impl ClientTls {
                     roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
                 }
             }
-            None => {
-                return Err(
-                    "tls.ca is needed: the file with the authority that signed the upstream's certificate".into()
-                );
-            }
+            None => add_system_roots(&mut roots)?,
         }
         let builder = ClientConfig::builder().with_root_certificates(roots);
         let built = match (&config.cert, &config.key) {
@@ -74,6 +70,18 @@ impl ClientTls {
         };
         Ok(Self { config: Arc::new(built), server_name: config.server_name.clone() })
     }
+}
+
+/// The authorities that the operating system trusts, or those of the file that `SSL_CERT_FILE` names, as OpenSSL does.
+fn add_system_roots(roots: &mut RootCertStore) -> Result<(), String> {
+    let found = rustls_native_certs::load_native_certs();
+    // Systems carry some that are malformed by today's rules; the others are as good as ever.
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable > 0 {
+        return Ok(());
+    }
+    let why = found.errors.first().map_or("there are none".to_owned(), ToString::to_string);
+    Err(format!("no authorities of the operating system: {why}; name a file with the right one as ca"))
 }
 
 /// How to speak TLS to clients. The error says which file is at fault.

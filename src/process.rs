@@ -1,6 +1,7 @@
 //! The process: binds, starts the workers, says where everything is, and waits for the end.
 
 use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ use crate::memory::Memory;
 use crate::route::Routes;
 use crate::session::clients::Clients;
 use crate::upstream::Endpoint;
-use crate::upstream::control::{self, DATABASES, Learned};
+use crate::upstream::control::{self, DATABASES, HashFields, Learned};
 use crate::{admin, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
@@ -51,6 +52,8 @@ fn fail(error: &str) -> ExitCode {
 
 async fn start(loaded: Loaded) -> Result<(), String> {
     let Loaded { config, source } = loaded;
+    // From here on a signal ends the process in good order, also before it serves.
+    let mut ended = pin!(ended()?);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         listeners.push(listener::bind(listener).await?);
@@ -84,13 +87,19 @@ async fn start(loaded: Loaded) -> Result<(), String> {
             .await;
         });
         // The first client is told the upstream's version, not a guess, unless the upstream is not there.
-        let _ = tokio::time::timeout(patience, learned.notified()).await;
+        tokio::select! {
+            _ = tokio::time::timeout(patience, learned.notified()) => {}
+            signal = &mut ended => {
+                tracing::info!("{signal}: stopping before anybody was served");
+                return Ok(());
+            }
+        }
     }
     say(&app, &banner(&app));
     for listener in listeners {
         tokio::spawn(accept(listener, Arc::clone(&app)));
     }
-    let signal = ended().await?;
+    let signal = ended.await;
     tracing::info!("{signal}: stopping");
     app.stopping.store(true, Ordering::Release);
     for inbox in &app.inboxes {
@@ -99,9 +108,6 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     let patience = Instant::now() + FAREWELL;
     while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    for path in app.config.listeners.iter().filter_map(|listener| listener.address.unix_path()) {
-        let _ = std::fs::remove_file(path);
     }
     Ok(())
 }
@@ -141,7 +147,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
 
 fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
-        (Kind::Memory, _) => Ok(Backend::Memory(Memory::new(upstream.max_memory))),
+        (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
         (Kind::Redis, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
@@ -166,7 +172,9 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
     if let Some(reply) = commands {
         match app.table.load().with_upstream(&reply) {
             Ok(table) => {
-                told.hash_fields_expire = table.find(b"hexpire").is_some();
+                if table.find(b"hexpire").is_none() {
+                    told.hash_fields = HashFields::LiveOn;
+                }
                 app.table.store(Arc::new(table));
                 for inbox in &app.inboxes {
                     inbox.post([Letter::NewTable]);
@@ -178,7 +186,15 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
         }
     }
     tracing::info!("upstream is Redis {} ({})", told.version, told.mode);
-    app.learned.store(Arc::new(told));
+    let before = app.learned.swap(Arc::new(told));
+    let now_short = app.learned.load().hash_fields == HashFields::MayExpire;
+    if let Some(origin) = app.origin()
+        && now_short
+        && before.hash_fields == HashFields::LiveOn
+    {
+        // Replies that were kept for long, when hashes seemed to change only with a push.
+        app.near.flush(&origin.coverage);
+    }
 }
 
 fn banner(app: &App) -> String {
@@ -206,13 +222,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for SIGTERM or SIGINT; which it was.
-async fn ended() -> Result<&'static str, String> {
+/// Waits for SIGTERM or SIGINT; which it was. They are caught from the call on, awaited or not.
+fn ended() -> Result<impl Future<Output = &'static str>, String> {
     use tokio::signal::unix::{SignalKind, signal};
     let hook = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
     let (mut terminate, mut interrupt) = (hook(SignalKind::terminate())?, hook(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     })
 }

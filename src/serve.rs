@@ -1,8 +1,8 @@
 //! The walk of a request, as one function that reads top to bottom.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::app::{Backend, Origin};
@@ -16,6 +16,7 @@ use crate::route::Policy;
 use crate::session::local;
 use crate::session::receiver::{Receipt, Write};
 use crate::session::{Ending, Session, State, write_resp3};
+use crate::upstream::control::HashFields;
 use crate::upstream::tracked::{Job, Mode};
 
 /// How it goes on.
@@ -39,6 +40,7 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
         Err(error) => {
             if let (Some(row), Some(origin)) = (table.stranger(command), worker.app.origin())
                 && !smuggled(command)
+                && !state.in_refused_transaction
             {
                 // The upstream may know it: its word, and until then a write of any key.
                 return forward(session, state, origin, row, command);
@@ -65,8 +67,20 @@ pub fn serve(session: &Rc<Session>, state: &mut State, command: &Command<'_>) ->
         way @ (Way::Pinned | Way::Refused) => {
             worker.counters.errors.add(1);
             encode::error(state.replies.now(), &refusal(spec, way));
+            state.in_refused_transaction =
+                &*spec.name == "multi" || state.in_refused_transaction && !ends_transaction(spec);
             return Flow::Next;
         }
+    }
+
+    // A transaction is carried out whole or not at all: what a client sent behind a refused MULTI is not.
+    if state.in_refused_transaction && !matches!(effect(spec, command), Effect::Read | Effect::Inert) {
+        worker.counters.errors.add(1);
+        let name = spec.name.to_ascii_uppercase();
+        let text =
+            format!("ERR {name} is not carried out: the MULTI before it was refused (EXEC or DISCARD ends this)");
+        encode::error(state.replies.now(), &text);
+        return Flow::Next;
     }
 
     // Upstream: the store in this process answers at once, and needs no cache before it.
@@ -173,8 +187,8 @@ fn read_key(
         Join::Lead(fill) => {
             state.reads_owed += 1;
             let terms = terms(session, policy, cacheable);
-            let request: Arc<[u8]> = command.wire().into();
-            let tag = Tag::One(Box::new(One { fill, request: Arc::clone(&request), terms }));
+            let request = Bytes::copy_from_slice(command.wire());
+            let tag = Tag::One(Box::new(One { fill, request: request.clone(), terms }));
             let job = coherence::one_key(key, state.database, &request, tag);
             if let Err(Job { tag: Tag::One(one), .. }) = origin.tracked.submit(job) {
                 // The connection went this moment: those who joined meanwhile, and we, ask the origin.
@@ -200,7 +214,7 @@ fn terms(session: &Session, policy: &Policy, cacheable: Cacheable) -> Terms {
     Terms {
         lifetime: policy.lifetime,
         shape: cacheable.shape,
-        unseen_expiry: cacheable.hash_fields && session.worker.app.learned.load().hash_fields_expire,
+        unseen_expiry: cacheable.hash_fields && session.worker.app.learned.load().hash_fields == HashFields::MayExpire,
     }
 }
 
@@ -275,7 +289,12 @@ fn read_mget(
         keys.push(Box::from(key));
     }
     let waiter = Waiter { worker: worker.number, session: session.id, seq: state.replies.await_one(state.proto) };
-    let many = Many { waiter, request: command.wire().into(), parts, terms: terms(session, policy, cacheable) };
+    let many = Many {
+        waiter,
+        request: Bytes::copy_from_slice(command.wire()),
+        parts,
+        terms: terms(session, policy, cacheable),
+    };
     let request = command.wire().to_vec();
     let job = Job { database: state.database, keys, request, tag: Tag::Many(Box::new(many)) };
     if origin.tracked.submit(job).is_err() {
@@ -432,7 +451,7 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
     let worker = &session.worker;
     let Some(origin) = worker.app.origin() else { return false };
     let mut state = session.state.borrow_mut();
-    if state.drain_first || state.ending == Ending::Now {
+    if state.drain_first || state.ending >= Ending::Now {
         return false;
     }
     let lane = match &state.lane {
@@ -452,6 +471,10 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
 /// Words of an HTTP request, as Redis knows them.
 fn smuggled(command: &Command<'_>) -> bool {
     command.is(0, "post") || command.is(0, "host:")
+}
+
+fn ends_transaction(spec: &Spec) -> bool {
+    matches!(&*spec.name, "exec" | "discard")
 }
 
 fn refusal(spec: &Spec, way: Way) -> String {

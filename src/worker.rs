@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::LocalSet;
 
 use crate::app::{App, Backend, Origin};
@@ -194,10 +195,10 @@ impl Worker {
     }
 
     /// Has waiting sessions, of whatever worker, send a read on their own lanes.
-    pub fn retry(&self, waiters: impl IntoIterator<Item = Waiter>, request: &Arc<[u8]>) {
+    pub fn retry(&self, waiters: impl IntoIterator<Item = Waiter>, request: &Bytes) {
         for waiter in waiters {
             if let Some(inbox) = self.app.inboxes.get(usize::from(waiter.worker)) {
-                inbox.post([Letter::Reply(waiter, Payload::Retry(Arc::clone(request)))]);
+                inbox.post([Letter::Reply(waiter, Payload::Retry(request.clone()))]);
             }
         }
     }

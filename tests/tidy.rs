@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "route", "security", "session", "upstream", "worker",
         ],
     ),
-    ("cli", &["config"]),
+    ("cli", &["config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
@@ -174,6 +174,26 @@ fn no_source_file_is_too_long() {
     });
     let long: Vec<_> = long.collect();
     assert!(long.is_empty(), "split what holds two ideas:\n{}", long.join("\n"));
+}
+
+/// A clock that is set back or forward must not lengthen the life of a cached reply: what judges ages knows only the
+/// monotonic clock.
+#[test]
+fn nothing_that_judges_a_reply_looks_at_the_wall_clock() {
+    const JUDGES: [&str; 9] =
+        ["cache", "clock", "coherence", "inbox", "route", "serve", "session", "upstream", "worker"];
+    let mut seen = 0;
+    for file in sources().iter().filter(|file| JUDGES.contains(&module(file).as_str())) {
+        let text = production(&read(file));
+        for clock in ["SystemTime", "UNIX_EPOCH", "chrono"] {
+            assert!(!text.contains(clock), "{} uses {clock}", shown(file));
+        }
+        // One reader of the monotonic clock too: everything else is told the time by it.
+        let reads = text.contains("Instant::now");
+        assert!(!reads || module(file) == "clock", "{} has a clock of its own", shown(file));
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} files");
 }
 
 #[test]

@@ -26,7 +26,9 @@ pub const TRACKED_NAME: &str = "larder-tracked";
 /// What a test wants of its Larder, to be written as YAML.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    origin: SocketAddr,
+    /// `None`: the memory upstream.
+    origin: Option<SocketAddr>,
+    listeners: Vec<String>,
     upstream: Vec<String>,
     sections: Vec<String>,
     environment: Vec<(String, String)>,
@@ -36,7 +38,31 @@ impl Settings {
     /// One upstream `main` of kind redis, everything else as a user would have it, but for patience: the tests share
     /// few cores, and a command that waits for a core is not an outage. Tests of outages say their own timeouts.
     pub fn new(origin: SocketAddr) -> Self {
-        Self { origin, upstream: Vec::new(), sections: Vec::new(), environment: Vec::new() }
+        Self {
+            origin: Some(origin),
+            listeners: Vec::new(),
+            upstream: Vec::new(),
+            sections: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// The upstream in the process itself: no server behind.
+    pub fn memory() -> Self {
+        Self {
+            origin: None,
+            listeners: Vec::new(),
+            upstream: Vec::new(),
+            sections: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// A further listener, as `"{address: unix:/path}"`.
+    #[must_use]
+    pub fn listener(mut self, item: &str) -> Self {
+        self.listeners.push(item.to_owned());
+        self
     }
 
     /// A line of the upstream's section, as `"heartbeat: {interval: 100ms, timeout: 200ms}"`.
@@ -61,11 +87,18 @@ impl Settings {
     }
 
     fn yaml(&self, listen: SocketAddr, admin: SocketAddr) -> String {
-        let mut text = format!("listeners:\n  - address: {listen}\nadmin: {{address: \"{admin}\"}}\n");
-        text += &format!("upstreams:\n  main:\n    kind: redis\n    endpoints: [\"{}\"]\n", self.origin);
+        let mut text = format!("admin: {{address: \"{admin}\"}}\nlisteners:\n  - address: {listen}\n");
+        for item in &self.listeners {
+            text += &format!("  - {item}\n");
+        }
+        text += "upstreams:\n  main:\n";
+        text += &match self.origin {
+            Some(origin) => format!("    kind: redis\n    endpoints: [\"{origin}\"]\n"),
+            None => "    kind: memory\n".to_owned(),
+        };
         let says = |name: &str| self.upstream.iter().any(|line| line.starts_with(name));
         for (name, patient) in [("connect_timeout", "2s"), ("command_timeout", "10s")] {
-            if !says(name) {
+            if self.origin.is_some() && !says(name) {
                 text += &format!("    {name}: {patient}\n");
             }
         }
@@ -105,7 +138,7 @@ impl Larder {
         match env::var("LARDER_STAND_IN").as_deref() {
             Ok("forwarder") => {
                 eprintln!("NOT LARDER: a TCP forwarder stands in (LARDER_STAND_IN)");
-                Self::forwarder(settings.origin)
+                Self::forwarder(settings.origin.expect("a forwarder needs a server behind it"))
             }
             Ok(other) => panic!("LARDER_STAND_IN={other}: only `forwarder` is known"),
             Err(_) => Self::binary(settings),

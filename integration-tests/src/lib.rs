@@ -1,8 +1,10 @@
 //! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
 //!
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
-//! and a [`larder`] are such processes; a [`client`] talks to either and understands [`reply`] bytes; a
-//! [`cutter`] stands between the two and breaks the link; [`wait`] and [`metrics`] observe. On top of these,
+//! and a [`larder`] are such processes (a [`program`] is one that is
+//! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
+//! [`cutter`] stands between the two and breaks the link, a [`meddler`] changes what
+//! the origin says; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
 //! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
@@ -16,15 +18,21 @@ pub mod redis;
 
 pub mod larder;
 
+pub mod program;
+
 pub mod reply;
 
 pub mod client;
 
 pub mod cutter;
 
+pub mod meddler;
+
 pub mod wait;
 
 pub mod metrics;
+
+pub mod certificates;
 
 pub mod dice;
 

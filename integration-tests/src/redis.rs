@@ -134,9 +134,13 @@ fn launch(address: SocketAddr, args: &[String], scratch: &Scratch) -> Process {
 fn ready(address: SocketAddr, process: &mut Process) -> bool {
     let mut answered = false;
     wait::holds_within(Duration::from_secs(15), || {
-        answered = Client::try_connect(address)
-            .and_then(|mut client| client.try_call(&["PING"]))
-            .is_ok_and(|reply| reply == Reply::Simple("PONG".to_owned()));
+        answered =
+            Client::try_connect(address).and_then(|mut client| client.try_call(&["PING"])).is_ok_and(
+                |reply| match reply {
+                    Reply::Error(words) => words.starts_with("NOAUTH"),
+                    reply => reply == Reply::Simple("PONG".to_owned()),
+                },
+            );
         answered || process.exit_status().is_some()
     });
     // Somebody else's server on the same port would answer while ours has ended.

@@ -348,3 +348,26 @@ fn without_pushes_a_value_is_kept_for_the_short_cap_only() {
     }
     assert_eq!(origin.clients_named(TRACKED_NAME), 0, "coherence: ttl asked for no tracking");
 }
+
+/// A connection that cannot be made takes longer than a command may: whoever waited is told, and the next one gets a
+/// connection of its own, once the origin is there again.
+#[test]
+fn an_origin_that_hangs_while_it_is_connected_to_hangs_nobody_for_ever() {
+    let origin = Redis::start();
+    let settings = Settings::new(origin.address())
+        .upstream("connect_timeout: 600ms")
+        .upstream("command_timeout: 100ms")
+        .upstream("heartbeat: {interval: 100ms, timeout: 200ms}");
+    let larder = Larder::start_with(&settings);
+    let mut client = larder.connect();
+    assert_eq!(client.say("SET k 1"), Reply::ok());
+    origin.freeze();
+    let errors = wait::stays_for(Duration::from_secs(2), || {
+        let error = client.try_call(&["INCR", "k"]).expect("an answer").error().is_some();
+        thread::sleep(Duration::from_millis(50));
+        error || !larder.is_binary()
+    });
+    origin.thaw();
+    assert!(errors, "a frozen origin has incremented");
+    wait::until("it increments again", || client.try_call(&["INCR", "k"]).expect("an answer").error().is_none());
+}

@@ -61,22 +61,31 @@ const NEGATIVE: u8 = 8;
 /// Everything a form is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: &'a [u8],
     /// The command's other arguments, as they were on the wire.
     pub args: &'a [u8],
     /// The reply as the origin sends it to a RESP3 client.
     pub reply: &'a [u8],
+    /// How the reply is rewritten for RESP2.
     pub shape: Shape,
     /// The reply needs no rewriting for RESP2.
     pub same_in_both: bool,
     /// It says that something is not there.
     pub negative: bool,
+    /// Under which coverage it was read.
     pub stamp: Stamp,
+    /// When its request was sent.
     pub read_at: Micros,
+    /// Not served as fresh from here on.
     pub expires_at: Micros,
 }
 
@@ -121,10 +130,14 @@ impl Entry {
             command: parts.command,
             database: parts.database,
             upstream: parts.upstream,
-            flags: u8::from(parts.same_in_both) * SAME_IN_BOTH
-                | u8::from(parts.shape.pairs) * PAIRS
-                | u8::from(parts.shape.nulls == Nulls::Array) * NULL_ARRAY
-                | u8::from(parts.negative) * NEGATIVE,
+            flags: [
+                (parts.same_in_both, SAME_IN_BOTH),
+                (parts.shape.pairs, PAIRS),
+                (parts.shape.nulls == Nulls::Array, NULL_ARRAY),
+                (parts.negative, NEGATIVE),
+            ]
+            .into_iter()
+            .fold(0, |flags, (set, flag)| if set { flags | flag } else { flags }),
         };
         Self(ThinArc::from_header_and_slice(form, &bytes))
     }
@@ -230,6 +243,31 @@ pub struct Address<'a> {
     pub upstream: u16,
     /// The key.
     pub key: &'a [u8],
+}
+
+/// Which reply is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Hash of upstream and key: [`super::NearCache::hash`].
+    pub hash: u64,
+    /// Number of the upstream.
+    pub upstream: u16,
+    /// Database of the origin.
+    pub database: u16,
+    /// Number of the command's row.
+    pub command: u16,
+    /// The key.
+    pub key: &'a [u8],
+    /// The command's other arguments, as they were on the wire.
+    pub args: &'a [u8],
+}
+
+impl<'a> Query<'a> {
+    /// Where its entry is.
+    #[inline]
+    pub fn address(&self) -> Address<'a> {
+        Address { hash: self.hash, upstream: self.upstream, key: self.key }
+    }
 }
 
 impl Hash for Slot {

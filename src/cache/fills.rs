@@ -16,16 +16,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::coverage::Stamp;
+use super::entry::Query;
 
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 14;
-const STRIPES: usize = 64;
+/// As many as make the search among a stripe's flights short when tens of thousands are under way.
+const STRIPES: usize = 1024;
 /// More than this many clients do not wait for one fill; the next one asks the origin itself.
 pub const MAX_WAITERS: usize = 4096;
 
 const FENCE: u64 = 1;
-const FENCES: u64 = 0xffff;
-const GENERATION: u64 = 1 << 16;
+/// One client alone may have `max_pipeline` writes of one key under way: 16 bits would overflow into the generation.
+const FENCES: u64 = 0xffff_ffff;
+const GENERATION: u64 = 1 << 32;
 
 /// Generations, fences and flights of all keys.
 #[derive(Debug)]
@@ -55,11 +58,17 @@ struct Flight {
 /// Which reply a flight is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormKey {
+    /// Hash of (upstream, key).
     pub hash: u64,
+    /// Number of the upstream.
     pub upstream: u16,
+    /// Database of the origin.
     pub database: u16,
+    /// Number of the command's row.
     pub command: u16,
+    /// The key.
     pub key: Box<[u8]>,
+    /// The command's other arguments, as they were on the wire.
     pub args: Box<[u8]>,
 }
 
@@ -173,14 +182,14 @@ pub enum Joined {
 }
 
 impl Flights {
-    /// Joins the flight for `form` that began under the present word and stamp, or begins one.
-    pub fn join(&mut self, fills: &Fills, form: &Borrowed<'_>, stamp: Stamp, waiter: Waiter) -> Joined {
-        let word = fills.word(form.hash);
+    /// Joins the flight for `query` that began under the present word and stamp, or begins one.
+    pub fn join(&mut self, fills: &Fills, query: &Query<'_>, stamp: Stamp, waiter: Waiter) -> Joined {
+        let word = fills.word(query.hash);
         if Fills::fenced(word) {
             return Joined::Bypass;
         }
         // A flight that began before a write is not joined by a read that comes after it: its word differs.
-        let joinable = |flight: &&mut Flight| flight.word == word && flight.stamp == stamp && form.is(&flight.form);
+        let joinable = |flight: &&mut Flight| flight.word == word && flight.stamp == stamp && flight.form.is_for(query);
         if let Some(flight) = self.flights.iter_mut().find(joinable) {
             if flight.waiters.len() >= MAX_WAITERS {
                 return Joined::Bypass;
@@ -190,8 +199,14 @@ impl Flights {
         }
         self.next_number += 1;
         let number = self.next_number;
-        self.flights.push(Flight { number, word, stamp, form: form.owned(), waiters: SmallVec::from_slice(&[waiter]) });
-        Joined::Lead(Fill { hash: form.hash, word, stamp, flight: Some(number) })
+        self.flights.push(Flight {
+            number,
+            word,
+            stamp,
+            form: FormKey::of(query),
+            waiters: SmallVec::from_slice(&[waiter]),
+        });
+        Joined::Lead(Fill { hash: query.hash, word, stamp, flight: Some(number) })
     }
 
     /// Ends a fill's flight: who waits for it, and for which reply.
@@ -215,35 +230,33 @@ impl Fill {
     }
 }
 
-/// A [`FormKey`] that is not owned yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Borrowed<'a> {
-    pub hash: u64,
-    pub upstream: u16,
-    pub database: u16,
-    pub command: u16,
-    pub key: &'a [u8],
-    pub args: &'a [u8],
-}
-
-impl Borrowed<'_> {
-    fn is(&self, form: &FormKey) -> bool {
-        self.hash == form.hash
-            && self.command == form.command
-            && self.database == form.database
-            && self.upstream == form.upstream
-            && *self.key == *form.key
-            && *self.args == *form.args
+impl FormKey {
+    /// Which reply a query asks for.
+    pub fn of(query: &Query<'_>) -> Self {
+        let Query { hash, upstream, database, command, key, args } = *query;
+        Self { hash, upstream, database, command, key: key.into(), args: args.into() }
     }
 
-    fn owned(&self) -> FormKey {
-        FormKey {
-            hash: self.hash,
-            upstream: self.upstream,
-            database: self.database,
-            command: self.command,
-            key: self.key.into(),
-            args: self.args.into(),
-        }
+    fn is_for(&self, query: &Query<'_>) -> bool {
+        self.hash == query.hash
+            && self.command == query.command
+            && self.database == query.database
+            && self.upstream == query.upstream
+            && *self.key == *query.key
+            && *self.args == *query.args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stays_fenced_however_many_writes_of_it_are_under_way() {
+        let fills = Fills::default();
+        let fences: Vec<Fence> = (0..=u32::from(u16::MAX)).map(|_| fills.fence(7, || {})).collect();
+        assert!(fills.begin(7, Stamp::NONE).is_none());
+        fences.into_iter().for_each(|fence| fills.lift(fence));
+        assert!(fills.begin(7, Stamp::NONE).is_some());
     }
 }

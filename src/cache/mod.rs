@@ -28,7 +28,7 @@ pub mod policy;
 pub mod store;
 
 pub use coverage::{Coverage, Stamp};
-pub use entry::{Entry, Form};
+pub use entry::{Entry, Form, Query};
 pub use fills::{Fence, Fill, Waiter};
 pub use freshness::Freshness;
-pub use near::{Join, NearCache, Query};
+pub use near::{Join, NearCache};

@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::coverage::{Coverage, Stamp};
-use super::entry::{Address, Entry, Parts};
-use super::fills::{Borrowed, Fence, Fill, Fills, FormKey, Joined, Waiter};
+use super::entry::{Address, Entry, Parts, Query};
+use super::fills::{Fence, Fill, Fills, FormKey, Joined, Waiter};
 use super::freshness::{Freshness, freshness};
 use super::store::Store;
 use crate::clock::Micros;
@@ -45,23 +45,6 @@ pub struct Tallies {
 /// Adds one to a tally.
 pub fn tally(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Which reply is looked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Query<'a> {
-    /// Hash of upstream and key: [`NearCache::hash`].
-    pub hash: u64,
-    /// Number of the upstream.
-    pub upstream: u16,
-    /// Database of the origin.
-    pub database: u16,
-    /// Number of the command's row.
-    pub command: u16,
-    /// The key.
-    pub key: &'a [u8],
-    /// The command's other arguments, as they were on the wire.
-    pub args: &'a [u8],
 }
 
 /// What came of a miss.
@@ -103,17 +86,6 @@ pub enum Cause {
     Push,
     /// LARDER INVALIDATE.
     Operator,
-}
-
-impl<'a> Query<'a> {
-    fn address(&self) -> Address<'a> {
-        Address { hash: self.hash, upstream: self.upstream, key: self.key }
-    }
-
-    fn borrowed(&self) -> Borrowed<'a> {
-        let Self { hash, upstream, database, command, key, args } = *self;
-        Borrowed { hash, upstream, database, command, key, args }
-    }
 }
 
 impl NearCache {
@@ -162,7 +134,7 @@ impl NearCache {
         {
             return Join::Fresh(form.clone());
         }
-        match flights.join(&self.fills, &query.borrowed(), stamp, waiter) {
+        match flights.join(&self.fills, query, stamp, waiter) {
             Joined::Lead(fill) => Join::Lead(fill),
             Joined::Follow => Join::Follow,
             Joined::Bypass => Join::Bypass,
@@ -199,14 +171,7 @@ impl NearCache {
 
     /// The same for a read that nobody could join.
     pub fn finish_alone(&self, fill: &Fill, query: &Query<'_>, coverage: &Coverage, filled: &Filled<'_>) {
-        let form = FormKey {
-            hash: query.hash,
-            upstream: query.upstream,
-            database: query.database,
-            command: query.command,
-            key: query.key.into(),
-            args: query.args.into(),
-        };
+        let form = FormKey::of(query);
         let _flights = self.fills.lock(fill.hash);
         self.put(fill, &form, coverage, filled);
     }

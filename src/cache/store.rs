@@ -52,7 +52,8 @@ impl Store {
 
     /// Puts `entry` in the place of what its key had.
     pub fn put(&self, entry: Entry) {
-        self.cache.insert(Slot(entry.clone()), entry);
+        let mut leaving = Leaving { replaced: Some(entry.facts().hash) };
+        self.cache.insert_with_lifecycle(Slot(entry.clone()), entry, &mut leaving);
     }
 
     /// Removes what a key has.
@@ -99,11 +100,21 @@ impl Weighter<Slot, Entry> for ByWeight {
 struct Evictions(Arc<AtomicU64>);
 
 impl Lifecycle<Slot, Entry> for Evictions {
-    type RequestState = ();
+    type RequestState = Leaving;
 
-    fn on_evict(&self, (): &mut (), _: Slot, _: Entry) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn on_evict(&self, leaving: &mut Leaving, slot: Slot, _: Entry) {
+        // Also called for what an insertion takes the place of.
+        if leaving.replaced != Some(slot.0.facts().hash) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
+}
+
+/// What one insertion makes leave.
+#[derive(Debug, Default)]
+struct Leaving {
+    /// Hash of the key whose entry it replaces.
+    replaced: Option<u64>,
 }
 
 /// Keys come with their (randomly seeded) hash, which is also needed elsewhere: it is computed once.
@@ -139,6 +150,15 @@ impl Hasher for Given {
 mod tests {
     use super::*;
     use crate::cache::entry::{Parts, tests::parts};
+
+    #[test]
+    fn an_entry_that_takes_the_place_of_another_evicts_nobody() {
+        let store = Store::new(4 << 20);
+        for n in 0u64..100 {
+            store.put(Entry::new(&Parts { hash: n % 10, ..parts(&[n as u8 % 10], b"", b"+1\r\n") }));
+        }
+        assert_eq!((store.len(), store.evictions()), (10, 0));
+    }
 
     #[test]
     fn eviction_never_exceeds_the_budget_by_more_than_one_entry_per_shard() {

@@ -146,15 +146,19 @@ impl Flags {
     }
 }
 
+/// The number of the row for commands that are in no row.
+const STRANGER: u16 = u16::MAX;
+
 impl Spec {
-    /// A row from `facts` and the columns of its name.
-    ///
-    /// `before` is the row that it replaces: where the new facts are silent (an old server's short rows, docs) the old
-    /// ones stay. `container` is the row of the command that it is a subcommand of.
+    /// Whether it stands for every command that nobody has told of.
+    pub fn is_stranger(&self) -> bool {
+        self.number == STRANGER
+    }
+
     /// The row of a command that nobody has told of: sent to the upstream, and taken for a write of any key.
     pub(super) fn of_stranger() -> Self {
         Self {
-            number: u16::MAX,
+            number: STRANGER,
             name: "(unknown)".into(),
             arity: -1,
             flags: Flags::default(),
@@ -175,6 +179,10 @@ impl Spec {
         }
     }
 
+    /// A row from `facts` and the columns of its name.
+    ///
+    /// `before` is the row that it replaces: where the new facts are silent (an old server's short rows, docs) the old
+    /// ones stay. `container` is the row of the command that it is a subcommand of.
     pub(super) fn join(facts: Facts, before: Option<&Spec>, container: Option<&Spec>, origin: Origin) -> Self {
         let origin = before.map_or(origin, |before| before.origin);
         let row = columns::row(&facts.name);

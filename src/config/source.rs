@@ -7,8 +7,8 @@ use super::fault::{Fault, Faults, Path, Step, Wrong};
 use super::section::Section;
 use super::tree::{self, Node};
 use super::{
-    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, NearCache, Route, Upstream, Workers,
-    limits, units, unserved, url,
+    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, NearCache, Route, Upstream,
+    UpstreamTls, Workers, limits, units, unserved, url,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -209,10 +209,32 @@ impl Draft {
 
 // === checking ===
 
+/// Reads the files of a section and says what is wrong with what is in them.
+type Reading<T> = fn(&T) -> Result<(), String>;
+
 impl Draft {
+    /// Has the files of every TLS section read by those who will use them.
+    pub fn with_tls_files(mut self, listener: Reading<ListenerTls>, upstream: Reading<UpstreamTls>) -> Draft {
+        const FILES: &str = "name PEM files that belong together";
+        let mut refuse = |path: Path, read: Result<(), String>| {
+            if let Err(problem) = read {
+                // A file that cannot be opened has been reported already, at its own key.
+                let files = ["ca", "cert", "key", "client_ca"].map(|key| path.key(key)).into();
+                self.refused.because(path, files, problem, FILES);
+            }
+        };
+        for (index, tls) in self.config.listeners.iter().enumerate().filter_map(|(i, l)| Some((i, l.tls.as_ref()?))) {
+            refuse(Path::of(["listeners"]).index(index).key("tls"), listener(tls));
+        }
+        for (name, tls) in self.config.upstreams.iter().filter_map(|(name, u)| Some((name, u.tls.as_ref()?))) {
+            refuse(Path::of(["upstreams", name, "tls"]), upstream(tls));
+        }
+        self
+    }
+
     /// Also refuses what this version does not serve yet.
     pub fn served(mut self) -> Draft {
-        self.refused = unserved::findings(&self.config);
+        self.refused.0.extend(unserved::findings(&self.config).0);
         self
     }
 

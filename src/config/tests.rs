@@ -138,7 +138,7 @@ fn anchors_and_a_byte_order_mark_are_read() {
 fn the_configuration_prints_as_a_file_that_reads_the_same() {
     let text = "
 listeners: [{address: '[::1]:1'}]
-upstreams: {a-b_c: {kind: redis, endpoints: ['unix:/a \"b\\é'], tls: {}, error: 1}}
+upstreams: {a-b_c: {kind: redis, endpoints: ['unix:/a \"b\\é'], error: 1}}
 routes: [{keys: [\"\\x01\\n'\\\"\\\\\\\\*\", 'é#: *'], cache: {ttl: 7ms, commands: [GET]}}]
 near_cache: {ttl_jitter: 7%}
 admin: {address: 127.0.0.1:1}

@@ -3,12 +3,14 @@
 //! * [`replies`]: its replies in the order of its commands.
 //! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
 //! * [`clients`]: what the process knows of all clients (CLIENT LIST).
+//! * [`State`]: what changes during it.
 //! * [`local`]: the commands that Larder answers itself.
 
 pub mod clients;
 pub mod local;
 pub mod receiver;
 pub mod replies;
+mod state;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,7 +18,8 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,13 +29,11 @@ use crate::net::Stream;
 use crate::resp::decode::Decoder;
 use crate::resp::{Proto, encode};
 use crate::serve::{Flow, serve};
-use crate::upstream::lane::Lane;
-use crate::upstream::{Credentials, Identity};
 use crate::worker::Worker;
 use clients::Client;
-use receiver::Receipt;
-use replies::Replies;
 pub use replies::write_resp3;
+use state::ALLOWANCE;
+pub use state::{Ending, ReplyMode, State};
 
 /// One client.
 #[derive(Debug)]
@@ -47,68 +48,6 @@ pub struct Session {
     pub state: RefCell<State>,
 }
 
-/// What changes during a session.
-#[derive(Debug)]
-pub struct State {
-    /// Output and awaited replies.
-    pub replies: Replies,
-    /// Protocol version that the client speaks now.
-    pub proto: Proto,
-    /// Selected database.
-    pub database: u32,
-    /// The client's own credentials, where they are not those of the configuration.
-    pub credentials: Option<Arc<Credentials>>,
-    /// What becomes of replies (CLIENT REPLY).
-    pub reply_mode: ReplyMode,
-    /// The lane for the present identity, once one was needed.
-    pub lane: Option<Rc<Lane<Receipt>>>,
-    /// The slot into which the last forwarded command's reply goes.
-    pub lane_seq: u64,
-    /// Replies awaited on lanes.
-    pub lane_owed: u32,
-    /// Reads awaited on the tracked connection.
-    pub reads_owed: u32,
-    /// Writes awaited that may change keys they do not name: until they are done the cache is not asked.
-    pub opaque_owed: u32,
-    /// The identity changed while replies were awaited: the next forwarded command waits for them.
-    pub drain_first: bool,
-    /// An answer is being worked out (AUTH); the commands behind it wait.
-    pub busy: bool,
-    /// When the present batch of commands was read.
-    pub now: Micros,
-    /// How the session ends, if it does.
-    pub ending: Ending,
-    stalled: bool,
-    /// How much output may be unsent before commands wait; grows while the client takes nothing.
-    output_allowance: usize,
-    starved: bool,
-    waker: Option<Waker>,
-}
-
-/// What becomes of replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyMode {
-    /// They are sent.
-    On,
-    /// They are not.
-    Off,
-    /// That of the next command is not.
-    SkipNext,
-    /// That of the command being served is not.
-    Skip,
-}
-
-/// How a session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ending {
-    /// Not yet.
-    Open,
-    /// When every reply has been sent; nothing more is read.
-    AfterReplies,
-    /// At once.
-    Now,
-}
-
 /// The socket's side of a session.
 struct Io {
     stream: Stream,
@@ -120,15 +59,19 @@ struct Io {
     end_of_input: bool,
 }
 
-/// Output beyond which a client's further commands wait until it has taken some.
-const ALLOWANCE: usize = 256 << 10;
-/// Reads in a row before other sessions get their turn.
+/// How long a client may take to see that its session has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Batches in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let session =
-        Rc::new(Session { id: client.id, client, state: RefCell::new(State::new()), worker: Rc::clone(&worker) });
+    let session = Rc::new(Session {
+        id: client.id,
+        client,
+        state: RefCell::new(State::new(worker.app.home_database())),
+        worker: Rc::clone(&worker),
+    });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -138,86 +81,34 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         worker.counters.clients_closed_by_limit.add(1);
         tracing::warn!(client = session.id, "client closed: {error}");
     }
+    let lingers;
     {
         let mut state = session.state.borrow_mut();
+        lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
         state.ending = Ending::Now;
         state.replies.abandon();
         state.lane = None;
         state.waker = None;
     }
     worker.leave(&session);
-    // A polite end for TLS; a plain socket's end is the drop.
-    let _ = tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)),
-    )
-    .await;
+    let farewell = async {
+        // A polite end for TLS; a plain socket's end is the drop.
+        let _ = poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)).await;
+        if lingers {
+            // A socket that is dropped with bytes unread resets the connection, and the last replies (to QUIT, or what
+            // was wrong) are lost on their way. So what the client still sends is taken until it has seen the end.
+            while poll_fn(|cx| discard(cx, &worker, &mut io.stream)).await {}
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
-// === impl State ===
-
-impl State {
-    fn new() -> Self {
-        Self {
-            replies: Replies::default(),
-            proto: Proto::Resp2,
-            database: 0,
-            credentials: None,
-            reply_mode: ReplyMode::On,
-            lane: None,
-            lane_seq: u64::MAX,
-            lane_owed: 0,
-            reads_owed: 0,
-            opaque_owed: 0,
-            drain_first: false,
-            busy: false,
-            now: Micros(0),
-            ending: Ending::Open,
-            stalled: false,
-            output_allowance: ALLOWANCE,
-            starved: false,
-            waker: None,
-        }
-    }
-
-    /// As what the session's commands are forwarded.
-    pub fn identity(&self, own: Option<&Arc<Credentials>>) -> Identity {
-        Identity { database: self.database, proto: self.proto, credentials: self.credentials.as_ref().or(own).cloned() }
-    }
-
-    /// The database, protocol version or user is about to change.
-    pub fn change_identity(&mut self) {
-        self.lane = None;
-        self.lane_seq = u64::MAX;
-        self.drain_first = self.lane_owed > 0 || self.reads_owed > 0;
-    }
-
-    /// Forgets what HELLO, AUTH, SELECT and CLIENT have set.
-    pub fn reset(&mut self) {
-        self.change_identity();
-        self.proto = Proto::Resp2;
-        self.database = 0;
-        self.credentials = None;
-        self.set_reply_mode(ReplyMode::On);
-    }
-
-    /// Switches replies on or off from the next command on.
-    pub fn set_reply_mode(&mut self, mode: ReplyMode) {
-        self.reply_mode = mode;
-        self.replies.mute(mode == ReplyMode::Off || mode == ReplyMode::Skip);
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Ends the session, at the latest so.
-    pub fn end(&mut self, ending: Ending) {
-        self.ending = self.ending.max(ending);
-        self.wake();
-    }
+/// Reads once and drops what came; whether there may be more.
+fn discard(cx: &mut Context<'_>, worker: &Worker, stream: &mut Stream) -> Poll<bool> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+    Poll::Ready(read.is_ok() && !buffer.filled().is_empty())
 }
 
 // === impl Session ===
@@ -226,11 +117,11 @@ impl Session {
     /// `count` replies for slot `seq` are written by `write`, in the protocol version it is told.
     pub fn deliver(&self, seq: u64, count: u32, write: impl FnOnce(&mut Vec<u8>, Proto)) {
         let mut state = self.state.borrow_mut();
-        if state.ending == Ending::Now {
+        if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
-            state.end(Ending::Now);
+        if state.replies.backlog() as u64 > self.worker.app.config.limits.max_output {
+            state.end(Ending::OverLimit);
             return;
         }
         let Some(proto) = state.replies.proto(seq) else { return };
@@ -292,8 +183,8 @@ impl Session {
         if state.starved {
             let limit = self.worker.app.config.limits.max_output;
             state.output_allowance = state.output_allowance.saturating_mul(2);
-            if state.replies.unsent() as u64 > limit {
-                state.end(Ending::Now);
+            if state.replies.backlog() as u64 > limit {
+                state.end(Ending::OverLimit);
             }
             state.wake();
         } else if state.stalled {
@@ -303,15 +194,17 @@ impl Session {
 
     fn poll(self: &Rc<Self>, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        state.now = Micros::now();
         for turn in 0.. {
+            // Anew for each batch: what is served by an old clock may have expired meanwhile.
+            state.now = Micros::now();
             state.starved = false;
             self.serve_input(&mut state, io);
             let all_sent = match self.send(cx, &mut state, io) {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+            let over = state.replies.backlog() as u64 > self.worker.app.config.limits.max_output;
+            if over || state.ending == Ending::OverLimit {
                 let text = "more replies than limits.max_output waited to be read";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
             }
@@ -324,18 +217,20 @@ impl Session {
             if finished && all_sent && state.replies.complete() && !state.busy {
                 return Poll::Ready(Ok(()));
             }
-            if all_sent && state.starved {
-                // The socket took everything meanwhile: on with what waited.
+            // The socket took everything meanwhile: on with what waited.
+            let goes_on = all_sent && state.starved;
+            if goes_on {
                 state.output_allowance = ALLOWANCE;
-                continue;
-            }
-            if ending || self.must_wait(&mut state) {
+            } else if ending || self.must_wait(&mut state) {
                 state.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            if turn == TURNS {
+            if turn >= TURNS {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if goes_on {
+                continue;
             }
             match self.read(cx, &mut state, io) {
                 Poll::Ready(Ok(())) => {}
@@ -424,47 +319,45 @@ impl Session {
 
     /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.
     fn read(self: &Rc<Self>, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> Poll<io::Result<()>> {
-        if io.input.is_empty() {
-            let scratch = Rc::clone(&self.worker.scratch);
-            let mut scratch = scratch.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let bytes = buffer.filled();
-            io.end_of_input = bytes.is_empty();
-            self.worker.counters.input_bytes.add(bytes.len() as u64);
-            if state.replies.bare() {
-                state.replies.adopt(self.worker.lend_buffer());
-            }
-            let served = self.serve_bytes(state, &mut io.decoder, bytes);
-            if served < bytes.len() {
-                io.input.extend_from_slice(&bytes[served..]);
-            }
-            return Poll::Ready(Ok(()));
-        }
-        // The rest of a long command: straight behind what is there.
         io.input.drain(..io.served);
         io.served = 0;
         let wanted = io.decoder.wanted().saturating_sub(io.input.len());
-        // Room for what was announced is made as it arrives: an announcement alone costs no memory.
-        let room = wanted.clamp(4 << 10, 256 << 10);
+        let scratch = Rc::clone(&self.worker.scratch);
+        let mut scratch = scratch.borrow_mut();
+        if wanted < scratch.len() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut io.stream).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            self.note_read(io, bytes.len());
+            if io.input.is_empty() {
+                if state.replies.bare() {
+                    state.replies.adopt(self.worker.lend_buffer());
+                }
+                let served = self.serve_bytes(state, &mut io.decoder, bytes);
+                io.input.extend_from_slice(&bytes[served..]);
+            } else {
+                // Behind the first part of a command, to be served with it.
+                io.input.extend_from_slice(bytes);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        drop(scratch);
+        // The rest of a long command: straight behind what is there. Room for what was announced is made as it
+        // arrives: an announcement alone costs no memory.
         let start = io.input.len();
-        io.input.resize(start + room, 0);
+        io.input.resize(start + wanted.min(256 << 10), 0);
         let mut buffer = ReadBuf::new(&mut io.input[start..]);
         let polled = Pin::new(&mut io.stream).poll_read(cx, &mut buffer);
         let read = buffer.filled().len();
         io.input.truncate(start + read);
-        match polled {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        io.end_of_input = read == 0;
-        self.worker.counters.input_bytes.add(read as u64);
+        ready!(polled)?;
+        self.note_read(io, read);
         Poll::Ready(Ok(()))
+    }
+
+    fn note_read(&self, io: &mut Io, count: usize) {
+        io.end_of_input = count == 0;
+        self.worker.counters.input_bytes.add(count as u64);
     }
 
     /// Writes what the socket takes. Whether that was all.

@@ -13,6 +13,8 @@ use crate::resp::{Proto, convert, encode};
 pub struct Replies {
     out: Vec<u8>,
     sent: usize,
+    /// Where in the output the last reply begins.
+    last: usize,
     slots: VecDeque<Slot>,
     /// Number of the slot in front.
     first: u64,
@@ -53,6 +55,7 @@ impl Replies {
             return &mut self.void;
         }
         if self.slots.is_empty() {
+            self.last = self.out.len();
             return &mut self.out;
         }
         self.lined_up()
@@ -130,6 +133,7 @@ impl Replies {
             self.void.clear();
             write(&mut self.void);
         } else if at == 0 {
+            self.last = self.out.len();
             write(&mut self.out);
         } else {
             write(&mut slot.early);
@@ -174,6 +178,11 @@ impl Replies {
         self.out.len() - self.sent
     }
 
+    /// The same without the last reply: one reply alone is never too much, however long it is.
+    pub fn backlog(&self) -> usize {
+        self.last.saturating_sub(self.sent)
+    }
+
     /// The bytes to send next.
     pub fn to_send(&self) -> &[u8] {
         &self.out[self.sent..]
@@ -186,6 +195,7 @@ impl Replies {
             return None;
         }
         self.sent = 0;
+        self.last = 0;
         self.out.clear();
         (self.out.capacity() > KEPT).then(|| std::mem::take(&mut self.out))
     }

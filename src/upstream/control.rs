@@ -27,8 +27,19 @@ pub struct Learned {
     pub run_id: String,
     /// Number of databases; Redis's default where CONFIG may not be read.
     pub databases: u32,
-    /// Fields of hashes may expire (HEXPIRE, Redis 7.4): their replies may change without a push.
-    pub hash_fields_expire: bool,
+    /// Whether fields of hashes may expire (HEXPIRE, Redis 7.4): their replies may change without a push. They may, as
+    /// long as the upstream has not told which commands it has.
+    pub hash_fields: HashFields,
+}
+
+/// What is known of the life of a hash's fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFields {
+    /// Some may expire before their hash, as far as is known.
+    #[default]
+    MayExpire,
+    /// They live as long as their hash.
+    LiveOn,
 }
 
 /// Redis's default number of databases.
@@ -92,9 +103,10 @@ async fn through_fred(endpoint: &Endpoint, host: &str, port: u16) -> Result<Lear
 }
 
 async fn through_wire(endpoint: &Endpoint) -> Result<Learned, String> {
+    let limit = endpoint.command_timeout;
     let mut wire = open(endpoint).await?;
-    let info = wire.ask(&[b"INFO", b"server"]).await.map_err(|error| error.to_string())?;
-    let databases = wire.ask(&[b"CONFIG", b"GET", b"databases"]).await.map_err(|error| error.to_string())?;
+    let info = wire.ask(&[b"INFO", b"server"], limit).await.map_err(|error| error.to_string())?;
+    let databases = wire.ask(&[b"CONFIG", b"GET", b"databases"], limit).await.map_err(|error| error.to_string())?;
     let databases = String::from_utf8_lossy(&databases).lines().last().and_then(|number| number.trim().parse().ok());
     wire.close().await;
     Ok(learned(&String::from_utf8_lossy(&info), databases))
@@ -110,14 +122,14 @@ fn learned(info: &str, databases: Option<u32>) -> Learned {
         arch_bits: field("arch_bits"),
         run_id: field("run_id"),
         databases: databases.unwrap_or(DATABASES),
-        hash_fields_expire: false,
+        hash_fields: HashFields::MayExpire,
     }
 }
 
 /// The endpoint's own COMMAND reply, as raw bytes: the table takes it from there.
 async fn commands(endpoint: &Endpoint) -> Option<Vec<u8>> {
     let mut wire = open(endpoint).await.ok()?;
-    let reply = tokio::time::timeout(endpoint.connect_timeout * 4, wire.ask(&[b"COMMAND"])).await.ok()?.ok()?;
+    let reply = wire.ask(&[b"COMMAND"], endpoint.connect_timeout * 4).await.ok()?;
     wire.close().await;
     (!reply.starts_with(b"-")).then_some(reply)
 }

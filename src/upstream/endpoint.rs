@@ -100,6 +100,12 @@ impl Endpoint {
 
     /// The error that a client gets for a failure.
     pub fn error(&self, failure: &Failure) -> String {
+        if let Failure::Refused(own_words) = failure
+            && own_words.starts_with(|first: char| first.is_ascii_uppercase())
+        {
+            // With the code in front that client libraries go by: NOAUTH, WRONGPASS, LOADING.
+            return own_words.clone();
+        }
         format!("ERR upstream '{}' at {} {failure}", self.upstream, self.address)
     }
 }

@@ -49,6 +49,9 @@ struct Inner<R> {
     waker: Option<Waker>,
     phase: Phase,
     heard_at: Micros,
+    /// The oldest command has waited too long: this connection is to be given up.
+    late: bool,
+    /// Nobody uses the lane any more: its task is to end.
     closing: bool,
 }
 
@@ -63,8 +66,10 @@ struct Pending<R> {
 enum Phase {
     /// No connection; one is made when there is something to send.
     Idle,
-    /// Being made, or up.
-    Busy,
+    /// Being made: bounded by the connect timeout.
+    Connecting,
+    /// Up.
+    Up,
     /// The last attempt failed; until then every command fails at once.
     Down { until: Micros, error: String },
 }
@@ -87,6 +92,7 @@ impl<R: Receiver + 'static> Lane<R> {
                 waker: None,
                 phase: Phase::Idle,
                 heard_at: Micros(0),
+                late: false,
                 closing: false,
             }),
             scratch,
@@ -133,10 +139,10 @@ impl<R: Receiver + 'static> Lane<R> {
         let limit = Micros::of(self.endpoint.command_timeout);
         // Oldest request, not last write: traffic alone is no sign of life. Bytes of a long reply are.
         let late = inner.pending.front().is_some_and(|oldest| {
-            now.since(oldest.sent_at) > limit && now.since(inner.heard_at) > limit && matches!(inner.phase, Phase::Busy)
+            now.since(oldest.sent_at) > limit && now.since(inner.heard_at) > limit && matches!(inner.phase, Phase::Up)
         });
         if late {
-            inner.closing = true;
+            inner.late = true;
             if let Some(waker) = inner.waker.take() {
                 waker.wake();
             }
@@ -148,7 +154,7 @@ impl<R: Receiver + 'static> Lane<R> {
         self.inner.borrow().pending.is_empty().then(|| now.since(self.used_at.get()))
     }
 
-    /// Ends the connection; the lane's task ends when nobody else holds it.
+    /// Ends the connection and the lane's task. For a lane that no session holds.
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.closing = true;
@@ -161,7 +167,7 @@ impl<R: Receiver + 'static> Lane<R> {
         let mut failures = 0u32;
         loop {
             self.wait_for_work().await;
-            if self.inner.borrow().closing && self.inner.borrow().pending.is_empty() {
+            if self.inner.borrow().closing {
                 return;
             }
             let wire = wire::open(&self.endpoint, &self.identity, "larder", &[]).await;
@@ -190,8 +196,7 @@ impl<R: Receiver + 'static> Lane<R> {
                 inner.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            inner.phase = Phase::Busy;
-            inner.heard_at = Micros::now();
+            inner.phase = Phase::Connecting;
             Poll::Ready(())
         })
         .await;
@@ -199,12 +204,16 @@ impl<R: Receiver + 'static> Lane<R> {
 
     /// Writes and reads until the connection ends; the error says why.
     async fn serve(&self, mut wire: Wire) -> io::Error {
-        self.inner.borrow_mut().heard_at = Micros::now();
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.phase = Phase::Up;
+            inner.heard_at = Micros::now();
+            inner.late = false;
+        }
         let error = poll_fn(|cx| {
             loop {
                 let mut inner = self.inner.borrow_mut();
-                if inner.closing {
-                    inner.closing = false;
+                if inner.late || inner.closing {
                     return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
                 }
                 let Inner { out, sent, waker, .. } = &mut *inner;
@@ -298,5 +307,63 @@ impl<R: Receiver + 'static> Lane<R> {
         for mut pending in lost {
             pending.receiver.lost(pending.count, &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{Address, Heartbeat};
+    use crate::resp::Proto;
+
+    struct Nobody;
+
+    impl Receiver for Nobody {
+        fn replies(&mut self, _: &[u8], _: u32, _: Micros) {}
+        fn lost(&mut self, _: u32, _: &str) {}
+        fn takes(&self, _: (u64, u64)) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_lane_that_is_closed_while_it_is_connected_leaves_no_task_behind() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = Arc::new(Endpoint {
+                upstream: "main".into(),
+                address: Address::Tcp { host: "127.0.0.1".into(), port: server.local_addr().unwrap().port() },
+                tls: None,
+                credentials: None,
+                connect_timeout: Duration::from_secs(5),
+                command_timeout: Duration::from_secs(5),
+                heartbeat: Heartbeat { interval: Duration::from_secs(1), timeout: Duration::from_secs(1) },
+            });
+            let identity = Identity { database: 0, proto: Proto::Resp2, credentials: None };
+            let lane = Lane::start(endpoint, identity, Rc::new(RefCell::new(vec![0; 1024].into_boxed_slice())));
+            lane.send(b"*1\r\n$4\r\nPING\r\n", (0, 0), Micros::now(), || Nobody);
+            let (mut peer, _) = server.accept().await.unwrap();
+            // CLIENT SETNAME, then PING.
+            let mut bytes = [0; 1024];
+            for answer in ["+OK\r\n", "+PONG\r\n"] {
+                let _ = peer.read(&mut bytes).await.unwrap();
+                peer.write_all(answer.as_bytes()).await.unwrap();
+            }
+            while lane.unused_for(Micros::now()).is_none() {
+                tokio::task::yield_now().await;
+            }
+            lane.close();
+            while peer.read(&mut bytes).await.unwrap() > 0 {}
+            let ended = async {
+                while Rc::strong_count(&lane) > 1 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok(), "the lane's task goes on");
+        });
     }
 }

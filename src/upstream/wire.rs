@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -91,17 +92,21 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends one command and reads its reply: for the handshake and for probes, never for clients.
-    pub async fn ask(&mut self, words: &[&[u8]]) -> io::Result<Vec<u8>> {
+    /// Sends one command and reads its reply, within `limit`: for the handshake and for probes, never for clients.
+    pub async fn ask(&mut self, words: &[&[u8]], limit: Duration) -> io::Result<Vec<u8>> {
         let mut request = Vec::new();
         encode::command(&mut request, words);
-        self.stream.write_all(&request).await?;
-        loop {
-            let reply = self.reply().await?;
-            if reply.first() != Some(&b'>') {
-                return Ok(reply);
+        let answer = async {
+            self.stream.write_all(&request).await?;
+            loop {
+                let reply = self.reply().await?;
+                if reply.first() != Some(&b'>') {
+                    return Ok(reply);
+                }
             }
-        }
+        };
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+        tokio::time::timeout(limit, answer).await.map_err(late)?
     }
 
     async fn reply(&mut self) -> io::Result<Vec<u8>> {

@@ -157,3 +157,20 @@ fn an_argument_over_the_limit_is_refused() {
         assert_others_are_served(&mut bystander);
     }
 }
+
+/// The limit is for what gathers unread; a single reply that is larger is what the client asked for.
+#[test]
+fn one_reply_larger_than_the_output_limit_is_delivered() {
+    let origin = Redis::start();
+    let larder = Larder::start_with(&Settings::new(origin.address()).section("limits: {max_output: 1mb}"));
+    if !larder.is_binary() {
+        return;
+    }
+    let large = "x".repeat(8 << 20);
+    let mut client = larder.connect();
+    assert_eq!(client.call(&["SET", "large", &large]), Reply::ok());
+    for _ in 0..3 {
+        assert!(client.call(&["GET", "large"]) == Reply::bulk(&large));
+    }
+    assert_eq!(client.say("PING"), Reply::Simple("PONG".to_owned()));
+}

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     const INSECURE: &str =
         "add tls, listen on 127.0.0.1, or accept the risk with the top-level key allow_insecure: true";
+    const SOCKET: &str = "remove tls: only this machine reaches a socket, and its file's mode says who may";
     let mut seen = HashMap::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let path = Path::of(["listeners"]).index(index);
@@ -24,6 +25,9 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             readable(path.key("tls").key("cert"), Some(&tls.cert), findings);
             readable(path.key("tls").key("key"), Some(&tls.key), findings);
             readable(path.key("tls").key("client_ca"), tls.client_ca.as_ref(), findings);
+            if address.unix_path().is_some() {
+                findings.add(path.key("tls"), "a Unix socket is served without TLS", SOCKET);
+            }
         }
         if matches!(address, Address::Tcp { port: 0, .. }) {
             continue;

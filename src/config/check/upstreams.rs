@@ -5,6 +5,9 @@ use crate::config::fault::Path;
 use crate::config::{Config, Kind, Upstream, units};
 use std::collections::HashSet;
 
+/// Redis's default, which kind memory has too.
+const MEMORY_DATABASES: u32 = 16;
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     for (name, upstream) in &config.upstreams {
         let path = Path::of(["upstreams", name]);
@@ -93,6 +96,14 @@ fn endpoints(path: &Path, upstream: &Upstream, findings: &mut Findings) {
             "remove it",
         );
     }
+    if memory && upstream.database >= MEMORY_DATABASES {
+        findings.because(
+            path.key("database"),
+            vec![kind.clone()],
+            format!("kind memory has the databases 0 to {}", MEMORY_DATABASES - 1),
+            "write one of them",
+        );
+    }
     if memory {
         findings.at_least_one(path.key("max_memory"), upstream.max_memory);
     }
@@ -108,6 +119,14 @@ fn credentials(path: &Path, upstream: &Upstream, findings: &mut Findings) {
         );
     }
     let Some(tls) = &upstream.tls else { return };
+    if upstream.endpoints.iter().any(|endpoint| endpoint.unix_path().is_some()) {
+        findings.because(
+            path.key("tls"),
+            vec![path.key("endpoints")],
+            "a Unix socket is spoken to without TLS",
+            "remove tls: the connection never leaves this machine",
+        );
+    }
     let path = path.key("tls");
     for (key, file) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
         readable(path.key(key), file.as_ref(), findings);

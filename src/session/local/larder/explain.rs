@@ -25,8 +25,11 @@ pub(super) fn explain(request: &mut Request<'_>) {
     let command = quoted.command();
     let spec = match request.table.resolve(&command) {
         Ok(spec) => spec,
-        // What the command itself would get.
-        Err(error) => return request.error(&error.to_string()),
+        // What the command itself would get: the upstream's judgement, where there is one to ask.
+        Err(error) => match request.table.stranger(&command) {
+            Some(stranger) if request.app().origin().is_some() => stranger,
+            _ => return request.error(&error.to_string()),
+        },
     };
     let mut lines = Vec::new();
     about_row(spec, &command, &mut lines);
@@ -48,7 +51,10 @@ fn about_row(spec: &Spec, command: &Command<'_>, lines: &mut Vec<String>) {
     let words = |list: Vec<&str>| {
         if list.is_empty() { "none".to_owned() } else { list.join(" ") }
     };
-    lines.push(format!("command: {}", spec.name.replace('|', " ")));
+    lines.push(match spec.is_stranger() {
+        true => format!("command: {}, not known to Larder", shown(command.name())),
+        false => format!("command: {}", spec.name.replace('|', " ")),
+    });
     lines.push(format!("flags: {}", words(spec.flags.words().collect())));
     lines.push(format!("categories: {}", words(spec.categories.iter().map(|name| &**name).collect())));
     lines.push(format!("effect: {}", in_words(effect(spec, command))));
