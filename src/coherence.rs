@@ -172,12 +172,12 @@ impl Reader {
         }
     }
 
-    fn done(&self, tag: Tag, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+    fn done(&self, tag: Tag, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
         let Some(origin) = self.app.origin() else { return };
         match tag {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
-                let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied(), reply, sent_at);
+                let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
                 if let Some((entry, waiters)) = self.app.near.finish(one.fill, &origin.coverage, &filled) {
                     for waiter in waiters {
                         self.post(waiter, Payload::Entry(entry.clone()));
@@ -185,7 +185,8 @@ impl Reader {
                 }
             }
             Tag::Quiet(quiet) => {
-                let filled = self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied(), reply, sent_at);
+                let filled =
+                    self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
                 self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), &origin.coverage, &filled);
             }
             Tag::Many(many) => {
@@ -196,22 +197,24 @@ impl Reader {
     }
 
     /// Stores the elements of an MGET's reply as what GET would have answered.
-    fn keep_parts(&self, many: &Many, pttls: &[i64], reply: &[u8], sent_at: Micros) {
+    fn keep_parts(&self, many: &Many, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
         let Some(origin) = self.app.origin() else { return };
         let Some(elements) = elements(reply) else { return };
         for ((fill, part), pttl) in many.parts.iter().zip(pttls) {
             let Some(element) = elements.get(part.element).map(|range| &reply[range.clone()]) else { continue };
             // A null also stands for a key of another type, for which GET answers an error.
-            if !element.starts_with(b"$") && *pttl != -2 {
+            if !element.starts_with(b"$") && *pttl != Some(-2) {
                 continue;
             }
-            let filled = self.filled(&many.terms, part.hash, Some(*pttl), element, sent_at);
+            let filled = self.filled(&many.terms, part.hash, *pttl, element, sent_at);
             self.app.near.finish_alone(fill, &query(part), &origin.coverage, &filled);
         }
     }
 
     /// Judges a reply: may it be kept, and until when.
     fn filled<'a>(&self, terms: &Terms, hash: u64, pttl: Option<i64>, reply: &'a [u8], sent_at: Micros) -> Filled<'a> {
+        // Without the origin's expiry nothing says how long the reply is true.
+        let known = pttl.is_some();
         let pttl = pttl.unwrap_or(-2);
         let negative = matches!(reply, b"_\r\n" | b"$-1\r\n" | b"*-1\r\n") || pttl == -2;
         let expires_at = terms.lifetime.expires_at(&Known {
@@ -229,7 +232,7 @@ impl Reader {
             negative,
             read_at: sent_at,
             expires_at,
-            keep: !reply.starts_with(b"-") && !reply.starts_with(b"!"),
+            keep: known && !reply.starts_with(b"-") && !reply.starts_with(b"!"),
         }
     }
 

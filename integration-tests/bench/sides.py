@@ -13,17 +13,28 @@ import urllib.request
 
 START_SECONDS = 10
 
-LARDER = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../target/release/larder"))
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+RELEASE = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release")
+LARDER = os.path.join(RELEASE, "larder")
+BARE_LOOP = os.path.join(RELEASE, "bare-loop")
 
 
 class Failure(Exception):
     """Said to the user as it is."""
 
 
+PORTS = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on; never the same twice, since the one asked for before may not be in use yet."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in PORTS:
+            PORTS.add(port)
+            return port
 
 
 def program(name):
@@ -36,6 +47,12 @@ def program(name):
 def check_binary(path, option):
     if not os.access(path, os.X_OK) or not os.path.isfile(path):
         raise Failure(f"{path} cannot be run; build it with cargo build --release, or name another one with {option}")
+
+
+def build_bare_loop():
+    command = [program("cargo"), "build", "--release", "--quiet", "-p", "larder-integration-tests", "--bin", "bare-loop"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise Failure("the bare loop cannot be built; leave bare out of --only to go without it")
 
 
 class Process:
@@ -132,6 +149,10 @@ class Sides:
             command += [f"--{key}", str(value)]
         return self.start("redis", command, port)
 
+    def bare(self):
+        port = free_port()
+        return self.start("bare", [BARE_LOOP, str(port)], port)
+
     def nutcracker(self, upstream):
         port = free_port()
         config = self.write("nutcracker.yml", f"""\
@@ -147,8 +168,8 @@ bench:
         command = [program("nutcracker"), "-c", config, "-a", "127.0.0.1", "-s", str(free_port())]
         return self.start("nutcracker", command, port)
 
-    def larder(self, name, binary, upstream, cache, max_memory="256mb", workers=1):
-        """`cache` is "on" or "off"."""
+    def larder(self, name, binary, upstream, cache, max_memory="256mb", max_entry=None, workers=1):
+        """`cache` is "on" or "off"; `max_entry` in bytes, None leaves the default."""
         port, admin = free_port(), free_port()
         config = self.write(f"{name}.yaml", f"""\
 listeners:
@@ -161,7 +182,7 @@ routes:
   - keys: ["*"]
     upstream: main
     cache: {{enabled: {"true" if cache == "on" else "false"}, ttl: 1h}}
-near_cache: {{max_memory: {max_memory}, ttl: 1h}}
+near_cache: {{max_memory: {max_memory}, ttl: 1h{"" if max_entry is None else f", max_entry: {max_entry}"}}}
 admin: {{address: "127.0.0.1:{admin}"}}
 limits: {{max_clients: 20000}}
 workers: {workers}

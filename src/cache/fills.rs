@@ -20,13 +20,15 @@ use super::entry::Query;
 
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 14;
-const STRIPES: usize = 64;
+/// As many as make the search among a stripe's flights short when tens of thousands are under way.
+const STRIPES: usize = 1024;
 /// More than this many clients do not wait for one fill; the next one asks the origin itself.
 pub const MAX_WAITERS: usize = 4096;
 
 const FENCE: u64 = 1;
-const FENCES: u64 = 0xffff;
-const GENERATION: u64 = 1 << 16;
+/// One client alone may have `max_pipeline` writes of one key under way: 16 bits would overflow into the generation.
+const FENCES: u64 = 0xffff_ffff;
+const GENERATION: u64 = 1 << 32;
 
 /// Generations, fences and flights of all keys.
 #[derive(Debug)]
@@ -242,5 +244,19 @@ impl FormKey {
             && self.upstream == query.upstream
             && *self.key == *query.key
             && *self.args == *query.args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stays_fenced_however_many_writes_of_it_are_under_way() {
+        let fills = Fills::default();
+        let fences: Vec<Fence> = (0..=u32::from(u16::MAX)).map(|_| fills.fence(7, || {})).collect();
+        assert!(fills.begin(7, Stamp::NONE).is_none());
+        fences.into_iter().for_each(|fence| fills.lift(fence));
+        assert!(fills.begin(7, Stamp::NONE).is_some());
     }
 }

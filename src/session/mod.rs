@@ -18,7 +18,8 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -58,7 +59,9 @@ struct Io {
     end_of_input: bool,
 }
 
-/// Reads in a row before other sessions get their turn.
+/// How long a client may take to see that its session has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Batches in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
@@ -78,20 +81,34 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         worker.counters.clients_closed_by_limit.add(1);
         tracing::warn!(client = session.id, "client closed: {error}");
     }
+    let lingers;
     {
         let mut state = session.state.borrow_mut();
+        lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
         state.ending = Ending::Now;
         state.replies.abandon();
         state.lane = None;
         state.waker = None;
     }
     worker.leave(&session);
-    // A polite end for TLS; a plain socket's end is the drop.
-    let _ = tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)),
-    )
-    .await;
+    let farewell = async {
+        // A polite end for TLS; a plain socket's end is the drop.
+        let _ = poll_fn(|cx| Pin::new(&mut io.stream).poll_shutdown(cx)).await;
+        if lingers {
+            // A socket that is dropped with bytes unread resets the connection, and the last replies (to QUIT, or what
+            // was wrong) are lost on their way. So what the client still sends is taken until it has seen the end.
+            while poll_fn(|cx| discard(cx, &worker, &mut io.stream)).await {}
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+/// Reads once and drops what came; whether there may be more.
+fn discard(cx: &mut Context<'_>, worker: &Worker, stream: &mut Stream) -> Poll<bool> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let read = ready!(Pin::new(stream).poll_read(cx, &mut buffer));
+    Poll::Ready(read.is_ok() && !buffer.filled().is_empty())
 }
 
 // === impl Session ===
@@ -177,8 +194,9 @@ impl Session {
 
     fn poll(self: &Rc<Self>, cx: &mut Context<'_>, io: &mut Io) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        state.now = Micros::now();
         for turn in 0.. {
+            // Anew for each batch: what is served by an old clock may have expired meanwhile.
+            state.now = Micros::now();
             state.starved = false;
             self.serve_input(&mut state, io);
             let all_sent = match self.send(cx, &mut state, io) {
@@ -199,18 +217,20 @@ impl Session {
             if finished && all_sent && state.replies.complete() && !state.busy {
                 return Poll::Ready(Ok(()));
             }
-            if all_sent && state.starved {
-                // The socket took everything meanwhile: on with what waited.
+            // The socket took everything meanwhile: on with what waited.
+            let goes_on = all_sent && state.starved;
+            if goes_on {
                 state.output_allowance = ALLOWANCE;
-                continue;
-            }
-            if ending || self.must_wait(&mut state) {
+            } else if ending || self.must_wait(&mut state) {
                 state.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            if turn == TURNS {
+            if turn >= TURNS {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if goes_on {
+                continue;
             }
             match self.read(cx, &mut state, io) {
                 Poll::Ready(Ok(())) => {}
@@ -299,47 +319,45 @@ impl Session {
 
     /// Reads once. What can be served is served from the worker's buffer; only a rest is kept.
     fn read(self: &Rc<Self>, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> Poll<io::Result<()>> {
-        if io.input.is_empty() {
-            let scratch = Rc::clone(&self.worker.scratch);
-            let mut scratch = scratch.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let bytes = buffer.filled();
-            io.end_of_input = bytes.is_empty();
-            self.worker.counters.input_bytes.add(bytes.len() as u64);
-            if state.replies.bare() {
-                state.replies.adopt(self.worker.lend_buffer());
-            }
-            let served = self.serve_bytes(state, &mut io.decoder, bytes);
-            if served < bytes.len() {
-                io.input.extend_from_slice(&bytes[served..]);
-            }
-            return Poll::Ready(Ok(()));
-        }
-        // The rest of a long command: straight behind what is there.
         io.input.drain(..io.served);
         io.served = 0;
         let wanted = io.decoder.wanted().saturating_sub(io.input.len());
-        // Room for what was announced is made as it arrives: an announcement alone costs no memory.
-        let room = wanted.clamp(4 << 10, 256 << 10);
+        let scratch = Rc::clone(&self.worker.scratch);
+        let mut scratch = scratch.borrow_mut();
+        if wanted < scratch.len() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut io.stream).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            self.note_read(io, bytes.len());
+            if io.input.is_empty() {
+                if state.replies.bare() {
+                    state.replies.adopt(self.worker.lend_buffer());
+                }
+                let served = self.serve_bytes(state, &mut io.decoder, bytes);
+                io.input.extend_from_slice(&bytes[served..]);
+            } else {
+                // Behind the first part of a command, to be served with it.
+                io.input.extend_from_slice(bytes);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        drop(scratch);
+        // The rest of a long command: straight behind what is there. Room for what was announced is made as it
+        // arrives: an announcement alone costs no memory.
         let start = io.input.len();
-        io.input.resize(start + room, 0);
+        io.input.resize(start + wanted.min(256 << 10), 0);
         let mut buffer = ReadBuf::new(&mut io.input[start..]);
         let polled = Pin::new(&mut io.stream).poll_read(cx, &mut buffer);
         let read = buffer.filled().len();
         io.input.truncate(start + read);
-        match polled {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        io.end_of_input = read == 0;
-        self.worker.counters.input_bytes.add(read as u64);
+        ready!(polled)?;
+        self.note_read(io, read);
         Poll::Ready(Ok(()))
+    }
+
+    fn note_read(&self, io: &mut Io, count: usize) {
+        io.end_of_input = count == 0;
+        self.worker.counters.input_bytes.add(count as u64);
     }
 
     /// Writes what the socket takes. Whether that was all.

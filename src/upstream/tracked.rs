@@ -63,8 +63,8 @@ pub enum Event<'a, J> {
     Done {
         /// The sender's own.
         tag: J,
-        /// `PTTL` of the job's keys.
-        pttls: &'a [i64],
+        /// `PTTL` of the job's keys; `None` where it was refused.
+        pttls: &'a [Option<i64>],
         /// The command's reply; empty for a barrier.
         reply: &'a [u8],
         /// When the job was sent.
@@ -93,6 +93,8 @@ pub struct Tracked<J> {
 
 /// Jobs that may wait to be taken up; beyond, senders go past the cache.
 const MAX_INBOX: usize = 65_536;
+/// No job's database: the next job selects its own.
+const NO_DATABASE: u32 = u32::MAX;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl<J> Default for Tracked<J> {
@@ -132,6 +134,8 @@ impl<J> Tracked<J> {
 enum Awaited<J> {
     /// Of a command whose answer matters only if it is an error.
     Ok,
+    /// Of SELECT.
+    Select,
     Heartbeat,
     /// `PTTL` of the next key of the job behind.
     Expiry,
@@ -145,11 +149,14 @@ enum Awaited<J> {
 struct Stream<J, H> {
     handler: H,
     mode: Mode,
+    /// The database that the last SELECT sent asks for.
     database: u32,
+    /// The last SELECT answered was refused: what is read until the next one is not of the database asked for.
+    misplaced: bool,
     out: Vec<u8>,
     sent: usize,
     awaited: VecDeque<(Awaited<J>, Micros)>,
-    expiries: Vec<i64>,
+    expiries: Vec<Option<i64>>,
     heard_at: Micros,
 }
 
@@ -177,6 +184,7 @@ where
                     handler: &mut handler,
                     mode,
                     database: 0,
+                    misplaced: false,
                     out: Vec::new(),
                     sent: 0,
                     awaited: VecDeque::new(),
@@ -343,7 +351,7 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             }
             if job.database != self.database {
                 self.database = job.database;
-                self.ask(&[b"SELECT", job.database.to_string().as_bytes()], Awaited::Ok, now);
+                self.ask(&[b"SELECT", job.database.to_string().as_bytes()], Awaited::Select, now);
             }
             let keys = job.keys.len();
             if self.mode == Mode::Ttl {
@@ -409,16 +417,25 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
         let (awaited, sent_at) = self.awaited.pop_front().ok_or_else(unasked)?;
         match awaited {
             Awaited::Ok if frame[0] != b'-' => {}
-            // SELECT refused, or a command refused inside MULTI: EXEC's reply, or the end of the stream, will tell.
+            Awaited::Select => {
+                // There may be no such database, or it is not ours to read. That concerns those who asked for it only.
+                self.misplaced = frame[0] == b'-';
+                if self.misplaced {
+                    self.database = NO_DATABASE;
+                }
+            }
+            // A command refused inside MULTI: EXEC's reply, or the end of the stream, will tell.
             Awaited::Ok if self.mode == Mode::Ttl => {}
             Awaited::Ok => return Err(io::Error::other(String::from_utf8_lossy(frame).trim_end().to_owned())),
             Awaited::Heartbeat if frame[0] == b'-' => {
                 return Err(io::Error::other(String::from_utf8_lossy(frame).trim_end().to_owned()));
             }
             Awaited::Heartbeat => (self.handler)(Event::Alive { sent_at }),
-            // An error here (NOPERM, LOADING) comes again for the value; -2 keeps the life short until then.
-            Awaited::Expiry => {
-                self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?)).unwrap_or(-2))
+            // Refused, as by an ACL that allows the read alone: nobody knows how long the value may live.
+            Awaited::Expiry => self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?))),
+            Awaited::Value(tag) | Awaited::Wrapped(tag, _) if self.misplaced => {
+                self.expiries.clear();
+                (self.handler)(Event::Failed(tag));
             }
             Awaited::Value(tag) => {
                 let expiries = std::mem::take(&mut self.expiries);
@@ -437,8 +454,11 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
     }
 }
 
+/// `PTTL` of a job's keys, where it was told.
+type Expiries = SmallVec<[Option<i64>; 4]>;
+
 /// The parts of an EXEC reply: expiries, then the value.
-fn unwrap(frame: &[u8], keys: usize) -> Option<(SmallVec<[i64; 4]>, &[u8])> {
+fn unwrap(frame: &[u8], keys: usize) -> Option<(Expiries, &[u8])> {
     let (header, mut rest) = line(frame)?;
     if integer(header.strip_prefix(b"*")?)? != keys as i64 + 1 {
         return None;
@@ -446,7 +466,7 @@ fn unwrap(frame: &[u8], keys: usize) -> Option<(SmallVec<[i64; 4]>, &[u8])> {
     let mut expiries = SmallVec::new();
     for _ in 0..keys {
         let (expiry, behind) = line(rest)?;
-        expiries.push(integer(expiry.strip_prefix(b":")?)?);
+        expiries.push(expiry.strip_prefix(b":").and_then(integer));
         rest = behind;
     }
     Some((expiries, rest))

@@ -1,7 +1,7 @@
 //! Which entries a change reaches: databases, other keys than the first, whole databases.
 
 use larder_integration_tests::client::Client;
-use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::larder::{Larder, Settings, TRACKED_NAME};
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::wait;
@@ -274,4 +274,36 @@ fn t1_a_session_starts_in_the_configured_database() {
     assert_eq!(client.say("GET k"), Reply::bulk("two"));
     let list = larder.say("CLIENT LIST").text().expect("text");
     assert!(list.lines().all(|line| line.contains(" db=2 ")), "{list}");
+}
+
+/// T1: a database that the origin refuses must neither show another's values nor cost others their cache. Larder
+/// believes that there are sixteen, because it may not ask.
+#[test]
+fn t1_a_database_that_the_origin_does_not_have_is_an_error_and_nobody_else_s_business() {
+    let origin = Redis::start_with(&["--databases", "4", "--rename-command", "CONFIG", ""]);
+    for mode in ["tracking", "ttl"] {
+        let larder = Larder::start_with(&Settings::new(origin.address()).upstream(&format!("coherence: {mode}")));
+        let mut client = larder.connect();
+        assert_eq!(client.say("SET k zero"), Reply::ok());
+        larder.warm(&mut client, "GET k");
+        let reader = |name: &str| {
+            origin.clients().iter().find(|client| client["name"] == name).map(|client| client["id"].clone())
+        };
+        let before = (reader(TRACKED_NAME), reader("larder-reads"));
+        for read in ["GET k", "MGET k other", "EXISTS k"] {
+            let mut lost = larder.connect();
+            lost.say("SELECT 9");
+            for _ in 0..3 {
+                let reply = lost.say(read);
+                assert!(reply.error().is_some() || !larder.is_binary(), "{mode}: {read} in no database: {reply:?}");
+            }
+            assert_eq!(client.say("GET missing"), Reply::Null);
+            assert_eq!(
+                (client.say("SELECT 1"), client.say("GET k"), client.say("SELECT 0")),
+                (Reply::ok(), Reply::Null, Reply::ok())
+            );
+            assert_eq!(client.say("GET k"), Reply::bulk("zero"));
+        }
+        assert_eq!((reader(TRACKED_NAME), reader("larder-reads")), before, "{mode}: the connection was lost");
+    }
 }

@@ -1,6 +1,6 @@
 //! The state of a connection: order, protocol, database, reply mode, and what must not leak to others.
 
-use larder_integration_tests::client::{Client, Protocol};
+use larder_integration_tests::client::{Client, Protocol, encode};
 use larder_integration_tests::larder::Larder;
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
@@ -247,4 +247,36 @@ fn t2_nothing_behind_a_refused_multi_is_carried_out() {
     let refused: Vec<bool> = replies.iter().map(|reply| reply.error().is_some()).collect();
     assert_eq!(refused, [false, true, true, true, true, false], "{replies:?}");
     assert_eq!(origin.say("MGET k n"), Reply::Array(vec![Reply::bulk("3"), Reply::Null]));
+}
+
+/// Replies that are on their way when QUIT is carried out arrive, though the client has sent more behind it: a socket
+/// that is closed with bytes unread resets the connection, and what was on its way is lost.
+#[test]
+fn t35_the_replies_before_a_quit_arrive_whatever_is_sent_behind_it() {
+    let origin = Redis::start();
+    let larder = Larder::start(origin.address());
+    let mut client = larder.connect();
+    if !larder.is_binary() {
+        // Redis takes that risk.
+        return;
+    }
+    let value = vec![b'x'; 900_000];
+    client.call(&[b"SET".as_slice(), b"big", &value]);
+    larder.warm(&mut client, "GET big");
+    for _ in 0..5 {
+        let mut client = larder.connect();
+        for _ in 0..10 {
+            client.send(&["GET", "big"]).expect("sent");
+        }
+        // The replies do not fit the sockets' buffers: the end comes when they have been read.
+        client.send(&["QUIT"]).expect("sent");
+        client.send_raw(&encode(&["PING"]).repeat(1000)).expect("sent");
+        for number in 0..10 {
+            let (reply, _) = client.try_read().unwrap_or_else(|error| panic!("reply {number}: {error}"));
+            assert!(reply == Reply::Bulk(value.clone()), "reply {number}");
+            let _ = client.send_raw(&encode(&["PING"]));
+        }
+        assert_eq!(client.read(), Reply::ok());
+        assert_eq!(client.read_to_close().expect("closed"), b"");
+    }
 }

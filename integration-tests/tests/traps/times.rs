@@ -143,3 +143,26 @@ fn t52_jitter_only_shortens() {
         }
     }
 }
+
+/// T12: where Larder may read a value and not ask for its expiry, nobody knows how long the value is true.
+#[test]
+fn t12_a_value_whose_expiry_may_not_be_asked_for_is_not_kept_beyond_it() {
+    let origin = Redis::start_with(&["--enable-debug-command", "yes"]);
+    assert_eq!(origin.say("DEBUG SET-ACTIVE-EXPIRE 0"), Reply::ok());
+    let rights = "+get +mget +exists +hello +client +ping +info +command";
+    assert_eq!(origin.say(&format!("ACL SETUSER app on >pw ~* -@all {rights}")), Reply::ok());
+    let settings = Settings::new(origin.address()).upstream("username: app").upstream("password: pw");
+    let larder = Larder::start_with(&settings);
+    let (mut direct, mut client) = (origin.connect(), larder.connect());
+    client.call(&["AUTH", "app", "pw"]);
+    for look in ["GET k", "MGET k", "EXISTS k"] {
+        assert_eq!(direct.say("SET k v PX 150"), Reply::ok());
+        let latest = Instant::now() + Duration::from_millis(150);
+        let there = client.say(look);
+        assert!(there.error().is_none(), "{look}: {there:?}");
+        while Instant::now() < latest + SLACK {
+            client.say(look);
+        }
+        assert_ne!(client.say(look), there, "{look} after its end");
+    }
+}

@@ -18,6 +18,7 @@ fn heard(awaited: impl Fn() -> Vec<Awaited<u32>>, mode: Mode, bytes: &[u8], piec
         handler,
         mode,
         database: 0,
+        misplaced: false,
         out: Vec::new(),
         sent: 0,
         awaited: awaited().into_iter().map(|awaited| (awaited, Micros(1))).collect(),
@@ -41,7 +42,8 @@ fn pushes_and_replies_are_handed_on_in_the_order_of_the_stream() {
     let awaited = || vec![Awaited::Expiry, Awaited::Value(1), Awaited::Expiry, Awaited::Value(2), Awaited::Heartbeat];
     for piece in 1..=bytes.len() {
         let words = heard(awaited, Mode::Tracking, bytes, piece);
-        let expected = ["invalidate k", "done 1 [-1] $3\\r\\nold\\r\\n", "done 2 [1500] $3\\r\\nnew\\r\\n", "alive"];
+        let expected =
+            ["invalidate k", "done 1 [Some(-1)] $3\\r\\nold\\r\\n", "done 2 [Some(1500)] $3\\r\\nnew\\r\\n", "alive"];
         assert_eq!(words, expected, "in pieces of {piece}");
     }
 }
@@ -62,7 +64,7 @@ fn without_tracking_the_expiries_and_the_value_come_in_one_reply_of_exec() {
         let job = |tag| vec![Awaited::Ok, Awaited::Ok, Awaited::Ok, Awaited::Wrapped(tag, 1)];
         job(1).into_iter().chain(job(2)).collect()
     };
-    assert_eq!(heard(awaited, Mode::Ttl, bytes, 5), ["done 1 [700] $1\\r\\nv\\r\\n", "failed 2"]);
+    assert_eq!(heard(awaited, Mode::Ttl, bytes, 5), ["done 1 [Some(700)] $1\\r\\nv\\r\\n", "failed 2"]);
 }
 
 #[test]
@@ -72,6 +74,7 @@ fn a_malformed_push_ends_the_connection() {
             handler: |_: Event<'_, u32>| {},
             mode: Mode::Tracking,
             database: 0,
+            misplaced: false,
             out: Vec::new(),
             sent: 0,
             awaited: VecDeque::new(),
@@ -80,6 +83,61 @@ fn a_malformed_push_ends_the_connection() {
         };
         assert!(stream.receive(&mut Scanner::default(), bytes).is_err());
     }
+}
+
+/// What the handler was told, in words.
+fn told(mode: Mode, jobs: &[(u32, &str)], replies: &[u8]) -> Vec<String> {
+    let mut told = Vec::new();
+    let tracked = Tracked::<&str>::default();
+    tracked.set_open();
+    for (database, request) in jobs {
+        let keys = SmallVec::from_iter([Box::from(&b"k"[..])]);
+        tracked.submit(Job { database: *database, keys, request: request.as_bytes().to_vec(), tag: *request }).unwrap();
+    }
+    {
+        let mut stream = Stream {
+            handler: |event: Event<'_, &str>| match event {
+                Event::Done { tag, pttls, reply, .. } => {
+                    told.push(format!("{tag} {pttls:?} {}", String::from_utf8_lossy(reply).trim_end()))
+                }
+                Event::Failed(tag) => told.push(format!("{tag} failed")),
+                _ => {}
+            },
+            mode,
+            database: 0,
+            misplaced: false,
+            out: Vec::new(),
+            sent: 0,
+            awaited: VecDeque::new(),
+            expiries: Vec::new(),
+            heard_at: Micros::now(),
+        };
+        stream.take_up(&tracked);
+        assert_eq!(stream.receive(&mut Scanner::default(), replies).unwrap(), replies.len());
+        assert!(stream.awaited.is_empty());
+    }
+    told
+}
+
+#[test]
+fn a_database_that_is_refused_fails_its_own_reads_and_no_others() {
+    let jobs = [(0, "a"), (9, "b"), (9, "c"), (1, "d")];
+    let refused = b":-1\r\n+a\r\n-ERR DB index is out of range\r\n:-1\r\n+a\r\n:-1\r\n+a\r\n+OK\r\n:7\r\n+d\r\n";
+    let expected = ["a [Some(-1)] +a", "b failed", "c failed", "d [Some(7)] +d"];
+    assert_eq!(told(Mode::Tracking, &jobs, refused), expected);
+
+    let wrapped = |value| format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:-1\r\n+{value}\r\n");
+    let refused =
+        [&wrapped("a"), "-ERR DB index is out of range\r\n", &wrapped("a"), &wrapped("a"), "+OK\r\n"].concat();
+    let refused = refused + &wrapped("d");
+    let expected = ["a [Some(-1)] +a", "b failed", "c failed", "d [Some(-1)] +d"];
+    assert_eq!(told(Mode::Ttl, &jobs, refused.as_bytes()), expected);
+}
+
+#[test]
+fn an_expiry_that_may_not_be_asked_for_is_unknown() {
+    let replies = b"-NOPERM this user has no permissions to run the 'pttl' command\r\n$1\r\nv\r\n:5\r\n$1\r\nw\r\n";
+    assert_eq!(told(Mode::Tracking, &[(0, "a"), (0, "b")], replies), ["a [None] $1\r\nv", "b [Some(5)] $1\r\nw"]);
 }
 
 #[test]

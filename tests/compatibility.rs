@@ -1,0 +1,195 @@
+//! What the documentation says of every command is what the command table says: the tables of `docs/compatibility.md`
+//! and the counts in `README.md` are written by this test.
+//!
+//! Each stands between `<!-- generated: NAME -->` and `<!-- end -->`. When the table has changed,
+//! `LARDER_WRITE_DOCS=1 cargo test --test compatibility` writes them anew.
+
+use std::fs;
+use std::path::Path;
+
+use larder::command::{Spec, Table, Way};
+use larder::memory::Memory;
+
+/// The groups, in the order of the page: a title and the ACL categories that belong to it. The first that fits counts.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Strings", &["@string"]),
+    ("Bitmaps", &["@bitmap"]),
+    ("HyperLogLog", &["@hyperloglog"]),
+    ("Hashes", &["@hash"]),
+    ("Lists", &["@list"]),
+    ("Sets", &["@set"]),
+    ("Geo", &["@geo"]),
+    ("Sorted sets", &["@sortedset"]),
+    ("Streams", &["@stream"]),
+    ("Transactions", &["@transaction"]),
+    ("Publish, subscribe", &["@pubsub"]),
+    ("Scripts, functions", &["@scripting"]),
+    ("Connection", &["@connection"]),
+    ("Keys", &["@keyspace"]),
+    ("Server", &[]),
+];
+
+/// How a command is served, as the documentation calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Category {
+    Cached,
+    Forwarded,
+    Local,
+    NotYet,
+    Refused,
+}
+
+impl Category {
+    const ALL: [Self; 5] = [Self::Cached, Self::Forwarded, Self::Local, Self::NotYet, Self::Refused];
+
+    fn of(spec: &Spec) -> Self {
+        match (spec.way, spec.cacheable) {
+            (Way::Forward, Some(_)) => Self::Cached,
+            (Way::Forward, None) => Self::Forwarded,
+            (Way::Local(_), _) => Self::Local,
+            (Way::Pinned, _) => Self::NotYet,
+            (Way::Refused, _) => Self::Refused,
+        }
+    }
+
+    /// The heading on the page, without its count.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Cached => "Cached",
+            Self::Forwarded => "Forwarded",
+            Self::Local => "Answered by Larder",
+            Self::NotYet => "Not served yet",
+            Self::Refused => "Refused",
+        }
+    }
+
+    /// One cell of the README.
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Cached => "reads whose replies the near-cache keeps",
+            Self::Forwarded => "sent to the origin as they came, the reply returned as it comes",
+            Self::Local => {
+                "about the connection or about Larder itself: HELLO, AUTH, SELECT, CLIENT, COMMAND, INFO, ..."
+            }
+            Self::NotYet => {
+                "transactions, blocking commands, subscriptions, MONITOR, WAIT: refused with an error that says so"
+            }
+            Self::Refused => "would change a connection that clients share: PSYNC, ASKING, READONLY, SCRIPT DEBUG, ...",
+        }
+    }
+}
+
+/// Everything that can be called: subcommands in the place of their container.
+fn callable(table: &Table) -> Vec<&Spec> {
+    let mut all: Vec<&Spec> = Vec::new();
+    for spec in table.iter() {
+        // COMMAND is a command as well as a container.
+        if spec.subcommands.is_empty() || spec.admits(1) {
+            all.push(spec);
+        }
+        all.extend(spec.subcommands.iter().map(|sub| &**sub));
+    }
+    all
+}
+
+fn group(spec: &Spec) -> &'static str {
+    if spec.name.starts_with("larder") {
+        return "Larder";
+    }
+    let of = |words: &[&str]| spec.categories.iter().any(|category| words.contains(&&**category));
+    GROUPS.iter().find(|(_, words)| words.is_empty() || of(words)).map_or("Server", |(title, _)| title)
+}
+
+/// A Markdown table of the commands, a row for each group.
+fn by_group<'a>(commands: impl Iterator<Item = &'a Spec> + Clone) -> String {
+    let mut text = String::from("| group | commands |\n|---|---|\n");
+    for title in GROUPS.iter().map(|(title, _)| *title).chain(["Larder"]) {
+        let names: Vec<String> = commands
+            .clone()
+            .filter(|spec| group(spec) == title)
+            .map(|spec| spec.name.replace('|', " ").to_ascii_uppercase())
+            .collect();
+        if !names.is_empty() {
+            text += &format!("| {title} | {} |\n", names.join(", "));
+        }
+    }
+    text
+}
+
+fn page() -> String {
+    let table = Table::builtin();
+    let all = callable(&table);
+    let mut text = String::new();
+    for category in Category::ALL {
+        let of = all.iter().copied().filter(|spec| Category::of(spec) == category);
+        text += &format!("### {} ({})\n\n{}\n", category.title(), of.clone().count(), by_group(of));
+    }
+    text
+}
+
+fn memory() -> String {
+    let table = Table::builtin();
+    let all = callable(&table);
+    by_group(all.iter().copied().filter(|spec| spec.way == Way::Forward && Memory::serves(&spec.name)))
+}
+
+fn counts() -> String {
+    let table = Table::builtin();
+    let all = callable(&table);
+    let mut text = format!("| of {} commands and subcommands | are | meaning |\n|---|---:|---|\n", all.len());
+    for category in Category::ALL {
+        let count = all.iter().filter(|spec| Category::of(spec) == category).count();
+        text += &format!("| {} | {count} | {} |\n", category.title(), category.meaning());
+    }
+    text
+}
+
+/// Compares the generated part of that name with `wanted`, or writes it.
+fn check(file: &str, name: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let begin = format!("<!-- generated: {name} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{file} has no {begin}"));
+    let (there, after) = rest.split_once("<!-- end -->").unwrap_or_else(|| panic!("{file}: {name} does not end"));
+    let wanted = format!("\n{}\n\n", wanted.trim_end());
+    if there == wanted {
+        return;
+    }
+    if std::env::var_os("LARDER_WRITE_DOCS").is_some() {
+        fs::write(&path, format!("{before}{begin}{wanted}<!-- end -->{after}")).expect("the tree is writable");
+        return;
+    }
+    panic!("{file}: the part {name} should be as follows; LARDER_WRITE_DOCS=1 writes it\n{wanted}");
+}
+
+#[test]
+fn the_page_of_compatibility_is_the_command_table() {
+    check("docs/compatibility.md", "commands", &page());
+}
+
+#[test]
+fn the_page_of_compatibility_names_what_the_memory_upstream_serves() {
+    check("docs/compatibility.md", "memory", &memory());
+}
+
+#[test]
+fn the_counts_in_the_readme_are_those_of_the_command_table() {
+    check("README.md", "counts", &counts());
+}
+
+#[test]
+fn every_command_is_in_one_category_and_one_group() {
+    let table = Table::builtin();
+    let all = callable(&table);
+    let listed = page()
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| group |"))
+        .map(commands_of)
+        .sum::<usize>();
+    assert_eq!(listed, all.len());
+}
+
+/// How many commands a row of [`by_group`] names.
+fn commands_of(row: &str) -> usize {
+    row.trim_matches(['|', ' ']).split_once(" | ").map_or(0, |(_, names)| names.split(", ").count())
+}
