@@ -39,6 +39,12 @@ impl TlsOrigin {
     fn larder(&self, tls: &str) -> Larder {
         Larder::start_with(&Settings::new(self.tls).upstream(&format!("tls: {tls}")))
     }
+
+    /// One that will get nowhere, and shall not try for long.
+    fn hopeless_larder(&self, tls: &str) -> Larder {
+        let settings = Settings::new(self.tls).upstream(&format!("tls: {tls}"));
+        Larder::start_with(&settings.upstream("connect_timeout: 500ms"))
+    }
 }
 
 /// Reads, writes, the near-cache and its pushes work through this Larder.
@@ -101,7 +107,7 @@ fn the_name_in_the_certificate_may_differ_from_the_address_if_it_is_said() {
     let ca = certificates.cert("ca");
     assert_serves(&origin.larder(&format!("{{ca: {ca}, server_name: redis.test}}")), &origin.redis);
     for unsaid in [format!("{{ca: {ca}}}"), format!("{{ca: {ca}, server_name: other.test}}")] {
-        let told = refusal(&origin.larder(&unsaid));
+        let told = refusal(&origin.hopeless_larder(&unsaid));
         assert!(told.contains("certificate not valid for name"), "{told}");
     }
 }
@@ -110,7 +116,7 @@ fn the_name_in_the_certificate_may_differ_from_the_address_if_it_is_said() {
 fn a_certificate_of_another_authority_is_refused_in_words() {
     let certificates = Certificates::new();
     let origin = TlsOrigin::start(&certificates, "server", "no");
-    let larder = origin.larder(&format!("{{ca: {}}}", certificates.cert("stranger")));
+    let larder = origin.hopeless_larder(&format!("{{ca: {}}}", certificates.cert("stranger")));
     let told = refusal(&larder);
     assert!(told.contains("certificate") && told.contains("UnknownIssuer"), "{told}");
     assert_eq!(larder.metrics().sum("larder_cache_covered"), 0.0);
@@ -123,7 +129,7 @@ fn larder_shows_its_certificate_where_the_origin_asks_for_one() {
     let origin = TlsOrigin::start(&certificates, "server", "yes");
     let (ca, cert, key) = (certificates.cert("ca"), certificates.cert("client"), certificates.key("client"));
     assert_serves(&origin.larder(&format!("{{ca: {ca}, cert: {cert}, key: {key}}}")), &origin.redis);
-    let told = refusal(&origin.larder(&format!("{{ca: {ca}}}")));
+    let told = refusal(&origin.hopeless_larder(&format!("{{ca: {ca}}}")));
     assert!(told.to_lowercase().contains("certificate"), "{told}");
 }
 
@@ -134,6 +140,7 @@ fn without_a_ca_the_authorities_of_the_system_are_trusted_and_no_others() {
     let settings = Settings::new(origin.tls).upstream("tls: {}");
     let trusting = settings.clone().environment("SSL_CERT_FILE", &certificates.cert("ca"));
     assert_serves(&Larder::start_with(&trusting), &origin.redis);
+    let settings = settings.upstream("connect_timeout: 500ms");
     let strange = settings.environment("SSL_CERT_FILE", &certificates.cert("stranger"));
     let told = refusal(&Larder::start_with(&strange));
     assert!(told.contains("UnknownIssuer"), "{told}");
@@ -144,7 +151,7 @@ fn an_origin_that_speaks_no_tls_is_refused_in_words() {
     let certificates = Certificates::new();
     let origin = Redis::start();
     let settings = Settings::new(origin.address()).upstream(&format!("tls: {{ca: {}}}", certificates.cert("ca")));
-    let larder = Larder::start_with(&settings);
+    let larder = Larder::start_with(&settings.upstream("connect_timeout: 500ms"));
     refusal(&larder);
     assert_eq!(larder.say("PING"), Reply::Simple("PONG".to_owned()));
 }
