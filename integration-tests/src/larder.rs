@@ -166,6 +166,8 @@ impl Larder {
             command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
             let mut process = Process::spawn("larder", command, scratch.file("larder.log"));
             if ready(address, &mut process) {
+                // The one that asked is counted no longer: tests count clients.
+                wait::until("no client is left", || Metrics::scrape(admin).sum("larder_clients") == 0.0);
                 return Self { address, admin, inner: Inner::Binary(process), _scratch: scratch };
             }
             output = process.output();
