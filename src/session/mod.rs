@@ -246,7 +246,7 @@ impl Session {
         if state.ending == Ending::Now {
             return;
         }
-        if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
             state.end(Ending::Now);
             return;
         }
@@ -329,7 +329,7 @@ impl Session {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            if state.replies.unsent() as u64 > self.worker.app.config.limits.max_output {
+            if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
                 let text = "more replies than limits.max_output waited to be read";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
             }
@@ -377,6 +377,7 @@ impl Session {
         state.stalled
             || state.busy
             || state.starved
+            || state.replies.held() >= ALLOWANCE
             || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
     }
 

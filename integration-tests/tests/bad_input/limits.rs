@@ -157,3 +157,31 @@ fn an_argument_over_the_limit_is_refused() {
         assert_others_are_served(&mut bystander);
     }
 }
+
+/// Replies that are known, behind one that is not, are kept for the client as well as those that it could take.
+#[test]
+fn replies_behind_one_that_is_awaited_cost_a_bounded_amount_of_memory() {
+    let origin = Redis::start_with(&["--enable-debug-command", "yes"]);
+    let settings = Settings::new(origin.address()).section("limits: {max_output: 4mb}");
+    // A sleeping origin is no lost one here: what is cached stays fresh.
+    let larder = Larder::start_with(&settings.upstream("heartbeat: {interval: 2s, timeout: 5s}"));
+    let value = vec![b'x'; 900_000];
+    let mut client = larder.connect();
+    assert_eq!(client.call(&[b"SET".as_slice(), b"big", &value]), Reply::ok());
+    larder.warm(&mut client, "GET big");
+    let resident = || if larder.is_binary() { larder.process().resident_bytes() } else { 0 };
+    let before = resident();
+    origin.connect().send(&["DEBUG", "SLEEP", "0.5"]).expect("sent");
+    client.send(&["GETEX", "other"]).expect("sent");
+    client.send_raw(&encode(&["GET", "big"]).repeat(200)).expect("sent");
+    let mut most = before;
+    wait::stays_for(std::time::Duration::from_millis(400), || {
+        most = most.max(resident());
+        true
+    });
+    assert!(most - before < 32 << 20, "grew by {} bytes under a limit of 4 MB", most - before);
+    assert_eq!(client.read(), Reply::Null);
+    for number in 0..200 {
+        assert!(client.read() == Reply::Bulk(value.clone()), "reply {number}");
+    }
+}
