@@ -432,7 +432,7 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
     let worker = &session.worker;
     let Some(origin) = worker.app.origin() else { return false };
     let mut state = session.state.borrow_mut();
-    if state.drain_first || state.ending == Ending::Now {
+    if state.drain_first || state.ending >= Ending::Now {
         return false;
     }
     let lane = match &state.lane {

@@ -80,6 +80,10 @@ pub struct State {
     /// How the session ends, if it does.
     pub ending: Ending,
     stalled: bool,
+    /// The client has taken something since the last tick.
+    took: bool,
+    /// For how many ticks it has taken nothing while more than limits.max_output waited for it.
+    unread_for: u32,
     /// How much output may be unsent before commands wait; grows while the client takes nothing.
     output_allowance: usize,
     starved: bool,
@@ -108,6 +112,8 @@ pub enum Ending {
     AfterReplies,
     /// At once.
     Now,
+    /// At once: more replies than limits.max_output were left unread.
+    Overfull,
 }
 
 /// The socket's side of a session.
@@ -123,6 +129,11 @@ struct Io {
 
 /// Output beyond which a client's further commands wait until it has taken some.
 const ALLOWANCE: usize = 256 << 10;
+/// Ticks (of 50 ms) for which a client may take nothing while more than `limits.max_output` waits for it. One that
+/// reads is not closed: its replies may be large, and all of a pipeline's may arrive at once.
+const PATIENCE: u32 = 20;
+/// Times `limits.max_output` at which it is closed though it reads.
+const BACKLOG: u64 = 8;
 /// How long a client may take to see that its session has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Batches in a row before other sessions get their turn.
@@ -191,6 +202,8 @@ impl State {
             now: Micros(0),
             ending: Ending::Open,
             stalled: false,
+            took: false,
+            unread_for: 0,
             output_allowance: ALLOWANCE,
             starved: false,
             waker: None,
@@ -243,11 +256,11 @@ impl Session {
     /// `count` replies for slot `seq` are written by `write`, in the protocol version it is told.
     pub fn deliver(&self, seq: u64, count: u32, write: impl FnOnce(&mut Vec<u8>, Proto)) {
         let mut state = self.state.borrow_mut();
-        if state.ending == Ending::Now {
+        if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
-            state.end(Ending::Now);
+        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output.saturating_mul(BACKLOG) {
+            state.end(Ending::Overfull);
             return;
         }
         let Some(proto) = state.replies.proto(seq) else { return };
@@ -306,12 +319,14 @@ impl Session {
     /// they read.)
     pub fn tick(&self) {
         let mut state = self.state.borrow_mut();
-        if state.starved {
-            let limit = self.worker.app.config.limits.max_output;
-            state.output_allowance = state.output_allowance.saturating_mul(2);
-            if state.replies.unsent() as u64 > limit {
-                state.end(Ending::Now);
-            }
+        let limit = self.worker.app.config.limits.max_output;
+        let unread = state.replies.unsent() as u64 > limit && !std::mem::take(&mut state.took);
+        state.unread_for = if unread { state.unread_for + 1 } else { 0 };
+        if state.unread_for >= PATIENCE {
+            state.end(Ending::Overfull);
+        } else if state.starved {
+            let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+            state.output_allowance = state.output_allowance.saturating_mul(2).min(most.max(ALLOWANCE));
             state.wake();
         } else if state.stalled {
             state.wake();
@@ -329,12 +344,13 @@ impl Session {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
-                let text = "more replies than limits.max_output waited to be read";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
-            }
-            if state.ending == Ending::Now {
-                return Poll::Ready(Ok(()));
+            match state.ending {
+                Ending::Open | Ending::AfterReplies => {}
+                Ending::Now => return Poll::Ready(Ok(())),
+                Ending::Overfull => {
+                    let text = "more replies than limits.max_output were left unread";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
+                }
             }
             // After the end of input, what came whole is still answered.
             let ending = state.ending == Ending::AfterReplies || io.end_of_input;
@@ -495,6 +511,7 @@ impl Session {
                 Poll::Ready(Ok(count)) => {
                     self.worker.counters.output_bytes.add(count as u64);
                     state.output_allowance = ALLOWANCE;
+                    state.took = true;
                     if let Some(buffer) = state.replies.mark_sent(count) {
                         self.worker.return_buffer(buffer);
                     }

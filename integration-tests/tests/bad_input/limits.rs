@@ -185,3 +185,24 @@ fn replies_behind_one_that_is_awaited_cost_a_bounded_amount_of_memory() {
         assert!(client.read() == Reply::Bulk(value.clone()), "reply {number}");
     }
 }
+
+/// The limit is for clients that do not read: one that does gets a reply that is larger than it, and many at once.
+#[test]
+fn a_client_that_reads_gets_more_than_max_output() {
+    let origin = Redis::start();
+    let larder = Larder::start_with(&Settings::new(origin.address()).section("limits: {max_output: 1mb}"));
+    let mut client = larder.connect();
+    let (huge, large) = (vec![b'h'; 20_000_000], vec![b'l'; 700_000]);
+    assert_eq!(client.call(&[b"SET".as_slice(), b"huge", &huge]), Reply::ok());
+    assert_eq!(client.call(&[b"SET".as_slice(), b"large", &large]), Reply::ok());
+    for name in ["GET", "GETEX", "GET"] {
+        assert!(client.call(&[name, "huge"]) == Reply::Bulk(huge.clone()), "{name} huge");
+        // More than one at a time, over and over, and less than what nobody may leave unread.
+        for _ in 0..10 {
+            client.send_raw(&encode(&[name, "large"]).repeat(8)).expect("sent");
+            for number in 0..8 {
+                assert!(client.read() == Reply::Bulk(large.clone()), "{name} large, reply {number}");
+            }
+        }
+    }
+}
