@@ -20,7 +20,8 @@ pub struct Limits {
     pub max_request: u64,
     /// Most unanswered commands of one client; reading pauses there. Default: 100000.
     pub max_pipeline: usize,
-    /// Most bytes of replies that a client has not read; it is closed there. Default: 64mb.
+    /// Most bytes of replies that wait for a client which reads none of them for a second; it is closed then, and at
+    /// eight times as many in any case. Default: 64mb.
     pub max_output: u64,
 }
 

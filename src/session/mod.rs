@@ -3,7 +3,6 @@
 //! * [`replies`]: its replies in the order of its commands.
 //! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
 //! * [`clients`]: what the process knows of all clients (CLIENT LIST).
-//! * [`State`]: what changes during it.
 //! * [`local`]: the commands that Larder answers itself.
 
 pub mod clients;
@@ -59,6 +58,11 @@ struct Io {
     end_of_input: bool,
 }
 
+/// Ticks (of 50 ms) for which a client may take nothing while more than `limits.max_output` waits for it. One that
+/// reads is not closed: its replies may be large, and all of a pipeline's may arrive at once.
+const PATIENCE: u32 = 20;
+/// Times `limits.max_output` at which it is closed though it reads.
+const BACKLOG: u64 = 8;
 /// How long a client may take to see that its session has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Batches in a row before other sessions get their turn.
@@ -66,12 +70,8 @@ const TURNS: usize = 4;
 
 /// Serves one client until it leaves or is made to.
 pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
-    let session = Rc::new(Session {
-        id: client.id,
-        client,
-        state: RefCell::new(State::new(worker.app.home_database())),
-        worker: Rc::clone(&worker),
-    });
+    let state = RefCell::new(State::new(worker.app.home_database()));
+    let session = Rc::new(Session { id: client.id, client, state, worker: Rc::clone(&worker) });
     worker.enter(&session);
     let mut io = Io { stream, input: Vec::new(), served: 0, decoder: Decoder::default(), end_of_input: false };
     let end = poll_fn(|cx| session.poll(cx, &mut io)).await;
@@ -120,8 +120,8 @@ impl Session {
         if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.backlog() as u64 > self.worker.app.config.limits.max_output {
-            state.end(Ending::OverLimit);
+        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output.saturating_mul(BACKLOG) {
+            state.end(Ending::Overfull);
             return;
         }
         let Some(proto) = state.replies.proto(seq) else { return };
@@ -180,12 +180,14 @@ impl Session {
     /// they read.)
     pub fn tick(&self) {
         let mut state = self.state.borrow_mut();
-        if state.starved {
-            let limit = self.worker.app.config.limits.max_output;
-            state.output_allowance = state.output_allowance.saturating_mul(2);
-            if state.replies.backlog() as u64 > limit {
-                state.end(Ending::OverLimit);
-            }
+        let limit = self.worker.app.config.limits.max_output;
+        let unread = state.replies.unsent() as u64 > limit && !std::mem::take(&mut state.took);
+        state.unread_for = if unread { state.unread_for + 1 } else { 0 };
+        if state.unread_for >= PATIENCE {
+            state.end(Ending::Overfull);
+        } else if state.starved {
+            let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+            state.output_allowance = state.output_allowance.saturating_mul(2).min(most.max(ALLOWANCE));
             state.wake();
         } else if state.stalled {
             state.wake();
@@ -203,13 +205,13 @@ impl Session {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            let over = state.replies.backlog() as u64 > self.worker.app.config.limits.max_output;
-            if over || state.ending == Ending::OverLimit {
-                let text = "more replies than limits.max_output waited to be read";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
-            }
-            if state.ending == Ending::Now {
-                return Poll::Ready(Ok(()));
+            match state.ending {
+                Ending::Open | Ending::AfterReplies => {}
+                Ending::Now => return Poll::Ready(Ok(())),
+                Ending::Overfull => {
+                    let text = "more replies than limits.max_output were left unread";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, text)));
+                }
             }
             // After the end of input, what came whole is still answered.
             let ending = state.ending == Ending::AfterReplies || io.end_of_input;
@@ -252,6 +254,7 @@ impl Session {
         state.stalled
             || state.busy
             || state.starved
+            || state.replies.held() >= ALLOWANCE
             || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
     }
 
@@ -369,6 +372,7 @@ impl Session {
                 Poll::Ready(Ok(count)) => {
                     self.worker.counters.output_bytes.add(count as u64);
                     state.output_allowance = ALLOWANCE;
+                    state.took = true;
                     if let Some(buffer) = state.replies.mark_sent(count) {
                         self.worker.return_buffer(buffer);
                     }

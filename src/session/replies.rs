@@ -13,13 +13,13 @@ use crate::resp::{Proto, convert, encode};
 pub struct Replies {
     out: Vec<u8>,
     sent: usize,
-    /// Where in the output the last reply begins.
-    last: usize,
     slots: VecDeque<Slot>,
     /// Number of the slot in front.
     first: u64,
     /// Commands whose replies are awaited.
     owed: usize,
+    /// Bytes in the line, behind an awaited reply, but for those of the last slot.
+    lined_up: usize,
     /// Replies are not wanted (CLIENT REPLY OFF or SKIP).
     muted: bool,
     /// Where unwanted replies go.
@@ -52,10 +52,10 @@ impl Replies {
     pub fn now(&mut self) -> &mut Vec<u8> {
         if self.muted {
             self.void.clear();
+            self.void.shrink_to(KEPT);
             return &mut self.void;
         }
         if self.slots.is_empty() {
-            self.last = self.out.len();
             return &mut self.out;
         }
         self.lined_up()
@@ -85,6 +85,9 @@ impl Replies {
 
     /// A place for one reply that will come later; its number.
     pub fn await_one(&mut self, proto: Proto) -> u64 {
+        if let Some(Slot::Ready(bytes)) = self.slots.back() {
+            self.lined_up += bytes.len();
+        }
         self.slots.push_back(Slot::Awaited(Awaited { left: 1, early: Vec::new(), proto, muted: self.muted }));
         self.owed += 1;
         self.first + self.slots.len() as u64 - 1
@@ -95,6 +98,9 @@ impl Replies {
         if seq + 1 == self.first + self.slots.len() as u64 {
             self.slots.pop_back();
             self.owed -= 1;
+            if let Some(Slot::Ready(bytes)) = self.slots.back() {
+                self.lined_up -= bytes.len();
+            }
         }
     }
 
@@ -130,13 +136,13 @@ impl Replies {
         slot.left -= count.min(slot.left);
         self.owed -= (count as usize).min(self.owed);
         if slot.muted {
-            self.void.clear();
-            write(&mut self.void);
+            // Not even written.
         } else if at == 0 {
-            self.last = self.out.len();
             write(&mut self.out);
         } else {
+            let before = slot.early.len();
             write(&mut slot.early);
+            self.lined_up += slot.early.len() - before;
         }
         if at == 0 && slot.left == 0 {
             self.advance();
@@ -145,10 +151,17 @@ impl Replies {
 
     /// Moves what is complete from the front of the line to the output.
     fn advance(&mut self) {
-        while let Some(front) = self.slots.front_mut() {
-            match front {
-                Slot::Ready(bytes) => append(&mut self.out, bytes),
+        while !self.slots.is_empty() {
+            let last = self.slots.len() == 1;
+            match &mut self.slots[0] {
+                Slot::Ready(bytes) => {
+                    if !last {
+                        self.lined_up -= bytes.len();
+                    }
+                    append(&mut self.out, bytes);
+                }
                 Slot::Awaited(slot) => {
+                    self.lined_up -= slot.early.len();
                     append(&mut self.out, &mut slot.early);
                     if slot.left > 0 {
                         return;
@@ -173,14 +186,23 @@ impl Replies {
         self.slots.is_empty()
     }
 
+    /// Bytes that wait for an awaited reply before them.
+    pub fn held(&self) -> usize {
+        let last = match self.slots.back() {
+            Some(Slot::Ready(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        self.lined_up + last
+    }
+
     /// Bytes that the client has not taken yet.
     pub fn unsent(&self) -> usize {
         self.out.len() - self.sent
     }
 
-    /// The same without the last reply: one reply alone is never too much, however long it is.
-    pub fn backlog(&self) -> usize {
-        self.last.saturating_sub(self.sent)
+    /// Bytes of replies that are kept for the client.
+    pub fn waiting(&self) -> usize {
+        self.unsent() + self.held()
     }
 
     /// The bytes to send next.
@@ -192,10 +214,14 @@ impl Replies {
     pub fn mark_sent(&mut self, count: usize) -> Option<Vec<u8>> {
         self.sent += count;
         if self.sent < self.out.len() {
+            // A client that is always a little behind must not make the buffer grow for ever.
+            if self.sent >= COMPACT && self.sent >= self.out.len() / 2 {
+                self.out.drain(..self.sent);
+                self.sent = 0;
+            }
             return None;
         }
         self.sent = 0;
-        self.last = 0;
         self.out.clear();
         (self.out.capacity() > KEPT).then(|| std::mem::take(&mut self.out))
     }
@@ -220,6 +246,8 @@ impl Replies {
 
 /// An output buffer of up to this size stays with its session.
 const KEPT: usize = 1024;
+/// Sent bytes beyond this leave the buffer as soon as they are half of it, so that each byte moves once on average.
+const COMPACT: usize = 64 << 10;
 
 fn append(out: &mut Vec<u8>, bytes: &mut Vec<u8>) {
     if out.is_empty() && bytes.len() > KEPT {
@@ -275,6 +303,39 @@ mod tests {
         replies.now().extend_from_slice(b"yes");
         arrive(&mut replies, seq, 1, b"no");
         assert_eq!(replies.to_send(), b"yes");
+    }
+
+    #[test]
+    fn what_a_slow_client_has_taken_does_not_stay() {
+        let mut replies = Replies::default();
+        for _ in 0..1000 {
+            replies.now().extend_from_slice(&[b'x'; 100_000]);
+            replies.mark_sent(if replies.unsent() > 300_000 { 100_000 } else { 10 });
+        }
+        assert!(replies.out.capacity() < 4 << 20, "{} bytes", replies.out.capacity());
+    }
+
+    #[test]
+    fn what_waits_for_a_reply_before_it_is_counted() {
+        let mut replies = Replies::default();
+        replies.now().extend_from_slice(b"out");
+        let first = replies.await_one(Proto::Resp2);
+        replies.now().extend_from_slice(b"ready");
+        assert_eq!(replies.held(), 5);
+        let gone = replies.await_one(Proto::Resp2);
+        assert_eq!(replies.held(), 5);
+        replies.take_back(gone);
+        assert_eq!(replies.held(), 5);
+        let second = replies.await_one(Proto::Resp2);
+        assert!(replies.await_more(second));
+        arrive(&mut replies, second, 1, b"early");
+        replies.now().extend_from_slice(b"last");
+        assert_eq!(replies.held(), 14);
+        arrive(&mut replies, first, 1, b"first");
+        assert_eq!((replies.held(), replies.to_send()), (4, &b"outfirstreadyearly"[..]));
+        arrive(&mut replies, second, 1, b"second");
+        assert_eq!((replies.held(), replies.unsent()), (0, 28));
+        assert!(replies.complete());
     }
 
     #[test]

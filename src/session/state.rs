@@ -20,7 +20,7 @@ pub struct State {
     pub proto: Proto,
     /// Selected database.
     pub database: u32,
-    /// The one that it began with: the upstream's, as configured.
+    /// Database that the session started in, and returns to with RESET.
     home_database: u32,
     /// The client's own credentials, where they are not those of the configuration.
     pub credentials: Option<Arc<Credentials>>,
@@ -47,6 +47,10 @@ pub struct State {
     /// How the session ends, if it does.
     pub ending: Ending,
     pub(super) stalled: bool,
+    /// The client has taken something since the last tick.
+    pub(super) took: bool,
+    /// For how many ticks it has taken nothing while more than limits.max_output waited for it.
+    pub(super) unread_for: u32,
     /// How much output may be unsent before commands wait; grows while the client takes nothing.
     pub(super) output_allowance: usize,
     pub(super) starved: bool,
@@ -75,8 +79,8 @@ pub enum Ending {
     AfterReplies,
     /// At once.
     Now,
-    /// At once, because more replies than `limits.max_output` lay unread.
-    OverLimit,
+    /// At once: more replies than limits.max_output were left unread.
+    Overfull,
 }
 
 /// Output beyond which a client's further commands wait until it has taken some.
@@ -104,6 +108,8 @@ impl State {
             now: Micros(0),
             ending: Ending::Open,
             stalled: false,
+            took: false,
+            unread_for: 0,
             output_allowance: ALLOWANCE,
             starved: false,
             waker: None,
@@ -127,8 +133,8 @@ impl State {
         self.change_identity();
         self.proto = Proto::Resp2;
         self.database = self.home_database;
-        self.credentials = None;
         self.in_refused_transaction = false;
+        self.credentials = None;
         self.set_reply_mode(ReplyMode::On);
     }
 
