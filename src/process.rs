@@ -123,7 +123,11 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         routes: Routes::of(&config),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         backend,
-        learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
+        learned: ArcSwap::from_pointee(Learned {
+            databases: DATABASES,
+            hash_fields_expire: true,
+            ..Learned::default()
+        }),
         clients: Clients::default(),
         inboxes: (0..workers).map(|_| Arc::<Inbox>::default()).collect(),
         counters: (0..workers).map(|_| Arc::<Counters>::default()).collect(),

@@ -27,7 +27,8 @@ pub struct Learned {
     pub run_id: String,
     /// Number of databases; Redis's default where CONFIG may not be read.
     pub databases: u32,
-    /// Fields of hashes may expire (HEXPIRE, Redis 7.4): their replies may change without a push.
+    /// Fields of hashes may expire (HEXPIRE, Redis 7.4): their replies may change without a push. So it is believed until
+    /// the upstream's COMMAND reply says that it has no such command.
     pub hash_fields_expire: bool,
 }
 
@@ -110,7 +111,7 @@ fn learned(info: &str, databases: Option<u32>) -> Learned {
         arch_bits: field("arch_bits"),
         run_id: field("run_id"),
         databases: databases.unwrap_or(DATABASES),
-        hash_fields_expire: false,
+        hash_fields_expire: true,
     }
 }
 
