@@ -319,7 +319,9 @@ fn read_exists(
             }
             _ => {
                 worker.counters.misses.add(1);
-                if let Some(fill) = near.begin(query.hash, &origin.coverage, state.now) {
+                if origin.tracked.has_time()
+                    && let Some(fill) = near.begin(query.hash, &origin.coverage, state.now)
+                {
                     let form = Part {
                         hash: query.hash,
                         database: query.database,

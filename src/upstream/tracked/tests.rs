@@ -54,3 +54,19 @@ fn an_expiry_that_may_not_be_asked_for_is_unknown() {
     let replies = b"-NOPERM this user has no permissions to run the 'pttl' command\r\n$1\r\nv\r\n:5\r\n$1\r\nw\r\n";
     assert_eq!(told(Mode::Tracking, &[(0, "a"), (0, "b")], replies), ["a [None] $1\r\nv", "b [Some(5)] $1\r\nw"]);
 }
+
+#[test]
+fn a_connection_that_falls_behind_takes_no_more_jobs_than_it_may_owe_answers() {
+    let tracked = Tracked::<()>::default();
+    let job = || Job { database: 0, keys: SmallVec::new(), request: b"x".to_vec(), tag: () };
+    assert!(tracked.submit(job()).is_err(), "there is no connection");
+    tracked.set_open();
+    assert!(tracked.submit(job()).is_ok() && tracked.has_time());
+    tracked.awaited.store(BUSY, Ordering::Relaxed);
+    assert!(tracked.submit(job()).is_ok() && !tracked.has_time());
+    tracked.awaited.store(MAX_AWAITED, Ordering::Relaxed);
+    assert!(tracked.submit(job()).is_err());
+    assert_eq!(tracked.shut().len(), 2);
+    tracked.set_open();
+    assert!(tracked.submit(job()).is_ok() && tracked.has_time());
+}
