@@ -125,7 +125,8 @@ enum Served {
 /// replies of another identity, the order of things is the origin's to say.
 #[inline]
 fn may_ask_cache(state: &State) -> bool {
-    state.credentials.is_none() && state.opaque_owed == 0 && !state.drain_first
+    // (Entries number databases with 16 bits.)
+    state.database <= u32::from(u16::MAX) && state.credentials.is_none() && state.opaque_owed == 0 && !state.drain_first
 }
 
 fn query<'a>(session: &Session, state: &State, spec: &Spec, key: &'a [u8], args: &'a [u8]) -> Query<'a> {
@@ -338,7 +339,9 @@ fn read_exists(
             }
             _ => {
                 worker.counters.misses.add(1);
-                if let Some(fill) = near.begin(query.hash, &origin.coverage, state.now) {
+                if origin.tracked.has_time()
+                    && let Some(fill) = near.begin(query.hash, &origin.coverage, state.now)
+                {
                     let form = Part {
                         hash: query.hash,
                         database: query.database,
@@ -446,26 +449,26 @@ fn fence(session: &Session, origin: &Origin, spec: &Spec, command: &Command<'_>,
     Write { fences, wholesale: false, undeclared }
 }
 
-/// A read that the tracked connection could not do, sent on the session's own lane. Whether it could be.
-pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> bool {
+/// A read that the tracked connection could not do, sent on the session's own lane; or what the client is told.
+pub fn forward_again(session: &Rc<Session>, seq: u64, request: &[u8]) -> Result<(), String> {
     let worker = &session.worker;
-    let Some(origin) = worker.app.origin() else { return false };
     let mut state = session.state.borrow_mut();
-    if state.drain_first || state.ending >= Ending::Now {
-        return false;
-    }
+    let Some(origin) = worker.app.origin().filter(|_| !state.drain_first) else {
+        // Behind it the client has changed its database, protocol or user.
+        return Err("ERR the upstream connection was lost while this read was awaited; it can be repeated".into());
+    };
     let lane = match &state.lane {
         Some(lane) => Rc::clone(lane),
         None => worker.lane(origin, state.identity(origin.endpoint.credentials.as_ref())),
     };
     let now = crate::clock::Micros::now();
-    if lane.refusal(now).is_some() {
-        return false;
+    if let Some(error) = lane.refusal(now) {
+        return Err(error);
     }
     state.lane = Some(Rc::clone(&lane));
     state.lane_owed += 1;
     lane.send(request, (0, 0), now, || Receipt::of_read(session, seq));
-    true
+    Ok(())
 }
 
 /// Words of an HTTP request, as Redis knows them.

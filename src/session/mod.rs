@@ -162,14 +162,8 @@ impl Session {
             }
             Payload::Verbatim(reply) => self.deliver(seq, 1, |out, _| out.extend_from_slice(reply)),
             Payload::Retry(request) => {
-                let sent = crate::serve::forward_again(self, seq, request);
-                if !sent {
-                    self.deliver(seq, 1, |out, _| {
-                        encode::error(
-                            out,
-                            "ERR the upstream connection was lost while this read was awaited; it can be repeated",
-                        );
-                    });
+                if let Err(error) = crate::serve::forward_again(self, seq, request) {
+                    self.deliver(seq, 1, |out, _| encode::error(out, &error));
                 }
             }
         }

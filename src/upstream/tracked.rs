@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -88,18 +88,29 @@ pub enum Mode {
 pub struct Tracked<J> {
     inbox: Mutex<Vec<Job<J>>>,
     open: AtomicBool,
+    /// Replies that the connection awaits.
+    awaited: AtomicUsize,
     waker: AtomicWaker,
 }
 
 /// Jobs that may wait to be taken up; beyond, senders go past the cache.
 const MAX_INBOX: usize = 65_536;
+/// Replies that may be awaited (two or more for each job); beyond, the same.
+const MAX_AWAITED: usize = 262_144;
+/// Awaited replies beyond which nothing is read that nobody waits for.
+const BUSY: usize = 1024;
 /// No job's database: the next job selects its own.
 const NO_DATABASE: u32 = u32::MAX;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl<J> Default for Tracked<J> {
     fn default() -> Self {
-        Self { inbox: Mutex::default(), open: AtomicBool::new(false), waker: AtomicWaker::new() }
+        Self {
+            inbox: Mutex::default(),
+            open: AtomicBool::new(false),
+            awaited: AtomicUsize::new(0),
+            waker: AtomicWaker::new(),
+        }
     }
 }
 
@@ -107,7 +118,8 @@ impl<J> Tracked<J> {
     /// Hands a job over, or gives it back when there is no connection to do it on.
     pub fn submit(&self, job: Job<J>) -> Result<(), Job<J>> {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.open.load(Ordering::Acquire) || inbox.len() >= MAX_INBOX {
+        let full = inbox.len() >= MAX_INBOX || self.awaited.load(Ordering::Relaxed) >= MAX_AWAITED;
+        if full || !self.open.load(Ordering::Acquire) {
             return Err(job);
         }
         inbox.push(job);
@@ -115,6 +127,11 @@ impl<J> Tracked<J> {
             self.waker.wake();
         }
         Ok(())
+    }
+
+    /// Whether a read that nobody waits for would be in nobody's way.
+    pub fn has_time(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) < BUSY
     }
 
     fn set_open(&self) {
@@ -125,6 +142,7 @@ impl<J> Tracked<J> {
     fn shut(&self) -> Vec<Job<J>> {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         self.open.store(false, Ordering::Release);
+        self.awaited.store(0, Ordering::Relaxed);
         std::mem::take(&mut inbox)
     }
 }
@@ -317,6 +335,7 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             tracked.waker.register(cx.waker());
             loop {
                 self.take_up(tracked);
+                tracked.awaited.store(self.awaited.len(), Ordering::Relaxed);
                 if let Poll::Ready(Err(error)) = wire.poll_send(cx, &mut self.out, &mut self.sent) {
                     return Poll::Ready(error);
                 }

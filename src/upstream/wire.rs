@@ -195,9 +195,14 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Says goodbye.
+    /// Says goodbye, as far as that goes without waiting: a peer that takes no bytes (TLS has a last word to say) must
+    /// not keep those waiting who have to be told that the connection is gone.
     pub async fn close(mut self) {
-        let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 

@@ -164,3 +164,19 @@ fn only_an_origin_that_will_never_track_is_done_without_it() {
     }
     assert!(!super::unable(&Failure::Connect("ERR".to_owned())));
 }
+
+#[test]
+fn a_connection_that_falls_behind_takes_no_more_jobs_than_it_may_owe_answers() {
+    let tracked = Tracked::<()>::default();
+    let job = || Job { database: 0, keys: SmallVec::new(), request: b"x".to_vec(), tag: () };
+    assert!(tracked.submit(job()).is_err(), "there is no connection");
+    tracked.set_open();
+    assert!(tracked.submit(job()).is_ok() && tracked.has_time());
+    tracked.awaited.store(BUSY, Ordering::Relaxed);
+    assert!(tracked.submit(job()).is_ok() && !tracked.has_time());
+    tracked.awaited.store(MAX_AWAITED, Ordering::Relaxed);
+    assert!(tracked.submit(job()).is_err());
+    assert_eq!(tracked.shut().len(), 2);
+    tracked.set_open();
+    assert!(tracked.submit(job()).is_ok() && tracked.has_time());
+}
