@@ -142,7 +142,7 @@ fn an_expiry_that_may_not_be_asked_for_is_unknown() {
 
 #[test]
 fn only_an_origin_that_will_never_track_is_done_without_it() {
-    let unable = |words: &str| super::unable(&Failure::Refused(words.to_owned()));
+    let unable = |words: &str| super::probe::unable(&Failure::Refused(words.to_owned()));
     for never in [
         "ERR unknown command `HELLO`, with args beginning with: `3`, ",
         "ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.",
@@ -162,7 +162,7 @@ fn only_an_origin_that_will_never_track_is_done_without_it() {
     ] {
         assert!(!unable(passing), "{passing}");
     }
-    assert!(!super::unable(&Failure::Connect("ERR".to_owned())));
+    assert!(!super::probe::unable(&Failure::Connect("ERR".to_owned())));
 }
 
 #[test]
