@@ -17,7 +17,12 @@ use crate::cache::{Fill, Query, Waiter};
 use crate::clock::Micros;
 use crate::command::Shape;
 use crate::inbox::{Letter, Payload};
+use crate::origin::{Node, UPSTREAM};
 use crate::resp::{Proto, convert, scan};
+use crate::tracking::{self, Who};
+use crate::upstream::endpoint::Duty;
+use crate::upstream::redirect::Redirect;
+use crate::upstream::shards::ClusterInfo;
 use crate::upstream::tracked::{Event, Job, Mode};
 
 /// What a session leaves with a job for the tracked connection.
@@ -62,6 +67,8 @@ pub struct Many {
     pub waiter: Waiter,
     /// The command, should the read not be done.
     pub request: Bytes,
+    /// All keys, if the client wants to hear of changes to them.
+    pub tracked: Vec<Box<[u8]>>,
     /// The keys to store, in the order in which their expiries were asked for.
     pub parts: Vec<(Fill, Part)>,
     /// How they may be kept.
@@ -94,36 +101,38 @@ pub struct Terms {
     pub unseen_expiry: bool,
 }
 
-/// The state of the reader.
+/// The state of the reader of one node's tracked connection.
 pub struct Reader {
     app: Arc<App>,
+    node: Arc<Node>,
     mode: Mode,
     letters: RefCell<Vec<Vec<Letter>>>,
 }
 
-const UPSTREAM: u16 = 0;
 const ARRAY_OF_BULKS: Shape = Shape { nulls: crate::command::Nulls::Bulk, pairs: false };
 
 impl Reader {
-    /// A reader that fills `app`'s near-cache.
-    pub fn new(app: Arc<App>) -> Self {
+    /// A reader that fills `app`'s near-cache from `node`.
+    pub fn new(app: Arc<App>, node: Arc<Node>) -> Self {
         let workers = app.inboxes.len();
-        Self { app, mode: Mode::Tracking, letters: RefCell::new((0..workers).map(|_| Vec::new()).collect()) }
+        Self { app, node, mode: Mode::Tracking, letters: RefCell::new((0..workers).map(|_| Vec::new()).collect()) }
     }
 
     /// Applies one event of the stream.
     pub fn apply(&mut self, event: Event<'_, Tag>) {
-        let Some(origin) = self.app.origin() else { return };
-        let (near, coverage) = (&self.app.near, &origin.coverage);
+        let (near, node) = (&self.app.near, &self.node);
+        let coverage = &node.coverage;
         match event {
             Event::Up(mode, proto) => {
-                origin.old_protocol.store(proto == Proto::Resp2, std::sync::atomic::Ordering::Relaxed);
+                node.note_proto(proto);
                 self.mode = mode;
                 let until = match mode {
-                    Mode::Tracking => Micros::now().plus(origin.lease()),
+                    // The first heartbeat has to say that the map is right.
+                    Mode::Tracking if node.endpoint.duty == Duty::ClusterPrimary => Micros::now(),
+                    Mode::Tracking => Micros::now().plus(node.lease()),
                     Mode::Ttl => Micros::NEVER,
                 };
-                origin.note_mode(Some(mode));
+                node.note_mode(Some(mode));
                 coverage.begin(until);
             }
             Event::Lost(why) => {
@@ -131,30 +140,55 @@ impl Reader {
                 if self.mode == Mode::Tracking {
                     coverage.lose();
                     tally(&near.tallies.coverage_lost);
-                    tracing::warn!("near-cache not covered: tracked connection lost: {why}");
+                    tracing::warn!(
+                        upstream = %node.endpoint.upstream,
+                        "near-cache not covered: tracked connection to {} lost: {why}", node.endpoint.address
+                    );
                 }
-                origin.note_mode(None);
+                node.note_mode(None);
+                self.deliver();
+                tracking::all_changed(&self.app);
+                if let Some(origin) = self.app.origin() {
+                    tally(&origin.losses);
+                    origin.doubt.notify_one();
+                }
             }
-            Event::Alive { sent_at } => {
-                if self.mode == Mode::Tracking {
-                    coverage.extend(sent_at.plus(origin.lease()));
+            Event::Alive { sent_at, reply } => {
+                if self.mode == Mode::Tracking && self.owns_its_keys(reply) {
+                    coverage.extend(sent_at.plus(node.lease()));
                 }
             }
             Event::Invalidate(key) => {
                 if !crate::faults::drops_invalidations() {
                     near.invalidate(UPSTREAM, key, Cause::Push);
+                    // Behind the replies of the stream so far, which have to be on their way first.
+                    self.deliver();
+                    tracking::changed(&self.app, key);
                 }
             }
             Event::InvalidateAll => {
                 if !crate::faults::drops_invalidations() {
                     near.flush(coverage);
                     near.sweep(UPSTREAM, coverage.stamp());
+                    self.deliver();
+                    tracking::all_changed(&self.app);
                 }
             }
             Event::Done { tag, pttls, reply, sent_at } => self.done(tag, pttls, reply, sent_at),
             Event::Failed(tag) => self.failed(tag),
             Event::Batch => self.deliver(),
         }
+    }
+
+    /// Whether an answered heartbeat says that the node still owns what the map gives it: it knows of no later epoch than
+    /// that of the map. If it does, the proof of its entries is not prolonged until the map is as new.
+    fn owns_its_keys(&self, reply: &[u8]) -> bool {
+        let (Duty::ClusterPrimary, Some(origin)) = (self.node.endpoint.duty, self.app.origin()) else { return true };
+        let right = ClusterInfo::of(reply).is_ok_and(|info| info.ok && info.current_epoch <= origin.epoch());
+        if !right {
+            origin.doubt.notify_one();
+        }
+        right
     }
 
     /// Hands over what has gathered.
@@ -173,13 +207,22 @@ impl Reader {
     }
 
     fn done(&self, tag: Tag, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
-        let Some(origin) = self.app.origin() else { return };
+        let coverage = &self.node.coverage;
+        if Redirect::of(reply).is_some() {
+            // It is not this node that has the answer, or not now: each does the read on its own connection, which knows
+            // how to follow.
+            if let Some(origin) = self.app.origin() {
+                origin.doubt.notify_one();
+            }
+            return self.failed(tag);
+        }
         match tag {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
                 let filled = self.filled(&one.terms, one.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
-                if let Some((entry, waiters)) = self.app.near.finish(one.fill, &origin.coverage, &filled) {
+                if let Some((entry, waiters)) = self.app.near.finish(one.fill, coverage, &filled) {
                     for waiter in waiters {
+                        self.note_reader(waiter, std::iter::once(entry.key()));
                         self.post(waiter, Payload::Entry(entry.clone()));
                     }
                 }
@@ -187,18 +230,26 @@ impl Reader {
             Tag::Quiet(quiet) => {
                 let filled =
                     self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
-                self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), &origin.coverage, &filled);
+                self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), coverage, &filled);
             }
             Tag::Many(many) => {
                 self.keep_parts(&many, pttls, reply, sent_at);
+                self.note_reader(many.waiter, many.tracked.iter().map(AsRef::as_ref));
                 self.post(many.waiter, Payload::Resp3(Bytes::copy_from_slice(reply), ARRAY_OF_BULKS));
             }
         }
     }
 
+    /// From this position of the stream on, changes of the keys are told to a client that tracks.
+    fn note_reader<'k>(&self, waiter: Waiter, keys: impl Iterator<Item = &'k [u8]>) {
+        if waiter.tracks {
+            let who = Who { worker: waiter.worker, session: waiter.session };
+            tracking::note(&self.app, who, keys);
+        }
+    }
+
     /// Stores the elements of an MGET's reply as what GET would have answered.
     fn keep_parts(&self, many: &Many, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
-        let Some(origin) = self.app.origin() else { return };
         let Some(elements) = elements(reply) else { return };
         for ((fill, part), pttl) in many.parts.iter().zip(pttls) {
             let Some(element) = elements.get(part.element).map(|range| &reply[range.clone()]) else { continue };
@@ -207,7 +258,7 @@ impl Reader {
                 continue;
             }
             let filled = self.filled(&many.terms, part.hash, *pttl, element, sent_at);
-            self.app.near.finish_alone(fill, &query(part), &origin.coverage, &filled);
+            self.app.near.finish_alone(fill, &query(part), &self.node.coverage, &filled);
         }
     }
 
@@ -224,7 +275,14 @@ impl Reader {
             untracked: self.mode == Mode::Ttl || terms.unseen_expiry,
             dice: hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sent_at.0.wrapping_mul(0xbf58_476d_1ce4_e5b9),
         });
-        let old_protocol = self.app.origin().is_some_and(|origin| origin.proto() == Proto::Resp2);
+        let expires_at = match self.node.endpoint.duty {
+            // While a slot moves, keys that its owner does not have are made at the node that it moves to, and the owner
+            // has nothing to push. Neither it nor any epoch tells of the move, so that "not there" is proven no further
+            // than a heartbeat proves the rest. (What is there is pushed when it goes.)
+            Duty::ClusterPrimary if pttl == -2 => expires_at.min(sent_at.plus(self.node.lease())),
+            _ => expires_at,
+        };
+        let old_protocol = self.node.proto() == Proto::Resp2;
         Filled {
             reply,
             shape: terms.shape,

@@ -51,6 +51,12 @@ pub struct Counters {
     pub clients_closed_by_limit: Cell,
     pub upstream_replies: Cell,
     pub upstream_failures: Cell,
+    pub redirections: Cell,
+    pub from_replicas: Cell,
+    pub leases: Cell,
+    pub leases_refused: Cell,
+    /// Messages and other pushes handed to clients.
+    pub pushes: Cell,
     pub latency_micros: Cell,
     pub latency: [Cell; BUCKETS],
 }

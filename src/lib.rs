@@ -15,8 +15,8 @@
 //! ```
 //!
 //! [`serve`] is that walk as one function. [`coherence`] is where replies and invalidations of the tracked connection
-//! are applied to the cache, in the order of the stream. [`worker`] and [`app`] put the parts together; [`config`] is
-//! plain data and knows none of them.
+//! are applied to the cache, in the order of the stream; [`pubsub`] is where messages meet their subscribers. [`worker`]
+//! and [`app`] put the parts together; [`config`] is plain data and knows none of them.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -26,11 +26,15 @@ pub mod coherence;
 pub mod command;
 pub mod listener;
 pub mod memory;
+pub mod origin;
+pub mod pubsub;
 pub mod resp;
 pub mod route;
 pub mod security;
 pub mod serve;
 pub mod session;
+pub mod topology;
+pub mod tracking;
 pub mod upstream;
 
 pub mod admin;

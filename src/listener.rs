@@ -174,7 +174,9 @@ async fn admit(
         told: Mutex::new(Told::default()),
         database: AtomicU32::new(app.home_database()),
         proto: AtomicU8::new(2),
+        subscriptions: Default::default(),
         active_at: AtomicU64::new(Micros::now().0),
+        blocked: Mutex::default(),
         killed: AtomicBool::new(false),
     });
     let limits = &app.config.limits;

@@ -17,6 +17,7 @@ use crate::cache::near::Tallies;
 use crate::clock::Micros;
 use crate::counters::{BUCKETS, Counters};
 use crate::memory;
+use crate::origin::Node;
 use crate::upstream::tracked::Mode;
 
 /// How a metric's value moves.
@@ -187,6 +188,30 @@ pub static METRICS: &[Metric] = &[
     counter("larder_client_output_bytes_total", "Bytes sent to clients", |view| {
         cells(view, |c| c.output_bytes.value())
     }),
+    // --- Publish, subscribe ---
+    gauge("larder_tracking_clients", "Clients that want to hear of changes (CLIENT TRACKING)", |view| {
+        single(view.app.register.figures().0 as u64)
+    }),
+    gauge("larder_tracking_keys", "Keys that they have read and whose changes they are told of", |view| {
+        single(view.app.register.figures().1 as u64)
+    }),
+    gauge("larder_subscriptions", "Channels, patterns and shard channels that clients are subscribed to", |view| {
+        single(view.app.hub.figures().members as u64)
+    }),
+    gauge(
+        "larder_upstream_subscriptions",
+        "Different ones of them: each is one subscription upstream, whatever the number of clients",
+        |view| single(view.app.hub.figures().names.iter().sum::<usize>() as u64),
+    ),
+    counter("larder_messages_received_total", "Messages that came for them from the upstream", |view| {
+        single(value(&view.app.hub.received))
+    }),
+    counter("larder_pushes_total", "Messages handed to clients", |view| cells(view, |c| c.pushes.value())),
+    counter(
+        "larder_subscriptions_lost_total",
+        "Times that a subscription connection was lost; what is published until it is back is lost too",
+        |view| single(value(&view.app.hub.lost)),
+    ),
     // --- The upstream ---
     counter("larder_upstream_replies_total", "Replies to forwarded commands", |view| {
         cells(view, |c| c.upstream_replies.value())
@@ -195,6 +220,48 @@ pub static METRICS: &[Metric] = &[
         "larder_upstream_failures_total",
         "Forwarded commands without a reply: not reachable, connection lost, or too late",
         |view| cells(view, |c| c.upstream_failures.value()),
+    ),
+    counter(
+        "larder_redirections_total",
+        "Commands that a node of a cluster sent on to another one (MOVED, ASK) or had sent again (TRYAGAIN)",
+        |view| cells(view, |c| c.redirections.value()),
+    ),
+    gauge(
+        "larder_leases",
+        "Upstream connections that belong to one client each now: MULTI, WATCH, blocking commands, WAIT, MONITOR",
+        |view| single(view.app.origin().map_or(0, |origin| origin.leases.out() as u64)),
+    ),
+    gauge(
+        "larder_leases_waiting",
+        "Clients that wait for an upstream connection of their own because max_leases are out",
+        |view| single(view.app.origin().map_or(0, |origin| origin.leases.waiting() as u64)),
+    ),
+    counter("larder_leases_taken_total", "Times that a client was given an upstream connection of its own", |view| {
+        cells(view, |c| c.leases.value())
+    }),
+    counter(
+        "larder_leases_refused_total",
+        "Commands refused because max_leases connections were out until command_timeout was over",
+        |view| cells(view, |c| c.leases_refused.value()),
+    ),
+    Metric {
+        name: "larder_upstream_nodes",
+        kind: Kind::Gauge,
+        labels: &["upstream", "role"],
+        help: "Servers behind Larder: primaries own keys, replicas follow them",
+        read: nodes,
+    },
+    Metric {
+        name: "larder_node_covered",
+        kind: Kind::Gauge,
+        labels: &["upstream", "node"],
+        help: "1 while cached replies of this primary may be served as fresh",
+        read: nodes_covered,
+    },
+    counter(
+        "larder_topology_changes_total",
+        "Times that keys got another owner: a failover, or slots that moved",
+        |view| view.app.origin().map_or_else(Vec::new, |origin| single(value(&origin.changes))),
     ),
     Metric {
         name: "larder_upstream_latency_seconds_bucket",
@@ -330,11 +397,31 @@ fn covered(view: &View<'_>) -> Vec<Reading> {
     let Some(origin) = view.app.origin() else {
         return Vec::new();
     };
-    let holds = origin.coverage.holds(view.now);
+    let map = origin.map();
+    let primaries = map.primaries();
+    // As weak as the weakest: what one of several nodes lacks is not covered.
+    let holds = !primaries.is_empty() && primaries.iter().all(|primary| primary.node.coverage.holds(view.now));
     // Without tracking, coverage outlives the connection: nothing depends on it.
-    let tracking = origin.mode() == Some(Mode::Tracking);
+    let tracking = primaries.iter().all(|primary| primary.node.mode() == Some(Mode::Tracking));
     let reading = |mode: &str, state: bool| (vec![origin.name.clone(), mode.to_owned()], f64::from(state));
     vec![reading("tracking", holds && tracking), reading("ttl", holds && !tracking)]
+}
+
+fn nodes(view: &View<'_>) -> Vec<Reading> {
+    let Some(origin) = view.app.origin() else { return Vec::new() };
+    let map = origin.map();
+    let replicas: usize = map.primaries().iter().map(|primary| primary.replicas.len()).sum();
+    let reading = |role: &str, count: usize| (vec![origin.name.clone(), role.to_owned()], count as f64);
+    vec![reading("primary", map.primaries().len()), reading("replica", replicas)]
+}
+
+fn nodes_covered(view: &View<'_>) -> Vec<Reading> {
+    let Some(origin) = view.app.origin() else { return Vec::new() };
+    let reading = |node: &Node| {
+        let labels = vec![origin.name.clone(), node.endpoint.address.to_string()];
+        (labels, f64::from(node.coverage.holds(view.now)))
+    };
+    origin.map().primaries().iter().map(|primary| reading(&primary.node)).collect()
 }
 
 fn memory(view: &View<'_>, pick: fn(&memory::Memory) -> u64) -> Vec<Reading> {

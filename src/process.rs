@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::app::{App, Backend, Origin};
+use crate::app::{App, Backend};
 use crate::cache::NearCache;
 use crate::cli::Loaded;
 use crate::clock::Micros;
@@ -20,11 +20,15 @@ use crate::counters::Counters;
 use crate::inbox::{Inbox, Letter};
 use crate::listener::{self, Listener};
 use crate::memory::Memory;
+use crate::origin::Origin;
+use crate::pubsub::Hub;
 use crate::route::Routes;
 use crate::session::clients::Clients;
+use crate::tracking::Register;
+use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
 use crate::upstream::control::{self, DATABASES, HashFields, Learned};
-use crate::{admin, worker};
+use crate::{admin, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
 const CANNOT_START: u8 = 1;
@@ -74,17 +78,14 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         tokio::spawn(admin::serve(socket, Arc::clone(&app)));
     }
     if let Some(origin) = app.origin() {
-        let endpoint = Arc::clone(&origin.endpoint);
-        let every = app.config.upstreams[&origin.name].health_check.interval;
-        let patience = endpoint.connect_timeout;
-        let (watcher, learned) = (Arc::clone(&app), Arc::new(Notify::new()));
-        let first = Arc::clone(&learned);
+        let patience = origin.model.connect_timeout;
+        let (mapped, learned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (watcher, first) = (Arc::clone(&app), Arc::clone(&mapped));
+        tokio::spawn(async move { topology::keep(watcher, || first.notify_one()).await });
+        let (watcher, first) = (Arc::clone(&app), Arc::clone(&learned));
         tokio::spawn(async move {
-            control::watch(endpoint, every, |told, commands| {
-                learn(&watcher, told, commands);
-                first.notify_one();
-            })
-            .await;
+            mapped.notified().await;
+            watch(&watcher, || first.notify_one()).await;
         });
         // The first client is told the upstream's version, not a guess, unless the upstream is not there.
         tokio::select! {
@@ -112,6 +113,18 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     Ok(())
 }
 
+/// Asks the upstream about itself, for ever.
+async fn watch(app: &App, first: impl Fn()) {
+    let Some(origin) = app.origin() else { return };
+    let every = app.config.upstreams[&origin.name].health_check.interval;
+    let endpoint = || origin.map().any().map(|node| Arc::clone(&node.endpoint));
+    control::watch(endpoint, every, |told, commands| {
+        learn(app, told, commands);
+        first();
+    })
+    .await;
+}
+
 async fn accept(listener: Listener, app: Arc<App>) {
     listener::accept(listener, app).await;
 }
@@ -130,6 +143,9 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         backend,
         learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
+        register: Register::default(),
+        broadcasts: Broadcasts::default(),
+        hub: Hub::default(),
         clients: Clients::default(),
         inboxes: (0..workers).map(|_| Arc::<Inbox>::default()).collect(),
         counters: (0..workers).map(|_| Arc::<Counters>::default()).collect(),
@@ -148,10 +164,14 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
 fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
         (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
-        (Kind::Redis, Some(address)) => {
+        (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
-            Ok(Backend::Redis(Box::new(Origin::new(name, endpoint))))
+            let origin = Origin::new(name, upstream.kind, endpoint);
+            if upstream.kind == Kind::Redis {
+                origin.publish(topology::standalone(&origin, upstream));
+            }
+            Ok(Backend::Redis(Box::new(origin)))
         }
         (kind, _) => Err(format!("upstreams.{name}: kind {} is not served by this version", kind.name())),
     }
@@ -193,7 +213,7 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
         && before.hash_fields == HashFields::LiveOn
     {
         // Replies that were kept for long, when hashes seemed to change only with a push.
-        app.near.flush(&origin.coverage);
+        origin.map().primaries().iter().for_each(|primary| app.near.flush(&primary.node.coverage));
     }
 }
 
@@ -202,7 +222,7 @@ fn banner(app: &App) -> String {
         Backend::Memory(_) => {
             "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned()
         }
-        Backend::Redis(origin) => format!("{} (redis at {})", origin.name, origin.endpoint.address),
+        Backend::Redis(origin) => format!("{} ({} at {})", origin.name, origin.kind.name(), origin.model.address),
     };
     let admin = lock(&app.admin).as_ref().map_or("none".to_owned(), |address| format!("http://{address}"));
     format!(

@@ -4,7 +4,7 @@
 //! worker; it looks for commands that have waited too long, for clients that do not read, and publishes what others
 //! want to see.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::LocalSet;
 
-use crate::app::{App, Backend, Origin};
+use crate::app::{App, Backend};
 use crate::cache::Waiter;
 use crate::cache::hotkeys::Sketch;
 use crate::clock::Micros;
@@ -24,10 +24,14 @@ use crate::coherence::Reader;
 use crate::command::{Spec, Table};
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Letter, Payload};
+use crate::origin::{Map, Node, Origin};
+use crate::pubsub;
 use crate::resp::decode::DecodeLimits;
+use crate::session::lease::Lease;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
 use crate::upstream::lane::Lane;
+use crate::upstream::leases::Ticket;
 use crate::upstream::{Identity, tracked};
 
 /// One worker.
@@ -47,10 +51,23 @@ pub struct Worker {
     pub scratch: Rc<RefCell<Box<[u8]>>>,
     /// Which keys are read most here.
     pub sketch: RefCell<Sketch>,
-    lanes: RefCell<Vec<Rc<Lane<Receipt>>>>,
+    /// Who owns what, as last looked up.
+    map: RefCell<Arc<Map>>,
+    lanes: RefCell<Vec<Link>>,
+    /// Every leased lane, in use or not.
+    leased: RefCell<Vec<Link>>,
+    /// Those that nobody uses.
+    vacant: RefCell<Vec<Link>>,
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     stopping: Cell<bool>,
+}
+
+/// A lane and the node that it leads to.
+#[derive(Debug)]
+struct Link {
+    node: Arc<Node>,
+    lane: Rc<Lane<Receipt>>,
 }
 
 /// How much is read from a socket at once.
@@ -59,6 +76,8 @@ const SCRATCH: usize = 64 << 10;
 const TICK: Duration = Duration::from_millis(50);
 /// Emptied output buffers kept for the next session that writes.
 const BUFFERS: usize = 64;
+/// Leased connections kept for the next lease.
+const VACANT: usize = 64;
 /// A lane that nobody has used for this long is closed.
 const LANE_IDLE: Duration = Duration::from_secs(60);
 /// How often a worker's hottest keys are published, and how often counts are halved, in ticks.
@@ -82,7 +101,10 @@ pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
         },
         scratch: Rc::new(RefCell::new(vec![0; SCRATCH].into_boxed_slice())),
         sketch: RefCell::default(),
+        map: RefCell::default(),
         lanes: RefCell::default(),
+        leased: RefCell::default(),
+        vacant: RefCell::default(),
         sessions: RefCell::default(),
         buffers: RefCell::default(),
         stopping: Cell::new(false),
@@ -95,15 +117,6 @@ pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
 
 impl Worker {
     async fn work(self: Rc<Self>) {
-        // The first worker also keeps the tracked connection.
-        if let (0, Backend::Redis(origin)) = (self.number, &self.app.backend) {
-            let mut reader = Reader::new(Arc::clone(&self.app));
-            let (endpoint, connection) = (Arc::clone(&origin.endpoint), Arc::clone(&origin.tracked));
-            let coherence = self.app.config.upstreams[&origin.name].coherence;
-            tokio::task::spawn_local(async move {
-                tracked::run(endpoint, coherence, connection, |event| reader.apply(event)).await;
-            });
-        }
         tokio::task::spawn_local(Rc::clone(&self).keep_time());
         let inbox = Arc::clone(&self.app.inboxes[usize::from(self.number)]);
         while !self.stopping.get() {
@@ -111,6 +124,8 @@ impl Worker {
             for letter in letters {
                 self.open(letter);
             }
+            // There may always be more (a flood of messages): sessions must get their turn to send what they have got.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -136,11 +151,27 @@ impl Worker {
                     worker.counters.clients_left.add(1);
                 });
             }
+            Letter::Push(members, push) => {
+                for member in members.iter() {
+                    if let Some(session) = self.sessions.borrow().get(&member.session) {
+                        session.push(member.ticket, &push);
+                    }
+                }
+            }
+            Letter::Subscribed { session, request, refusal } => {
+                if let Some(session) = self.sessions.borrow().get(&session) {
+                    session.subscribed(request, refusal);
+                }
+            }
+            Letter::Links => pubsub::start_links(&self.app),
             Letter::Kill(id) => {
                 if let Some(session) = self.sessions.borrow().get(&id) {
                     session.state.borrow_mut().end(Ending::Now);
                 }
             }
+            Letter::Wake(id) => self.wake(id),
+            Letter::Follow(node) => self.follow(node),
+            Letter::NewPrimaries => self.app.broadcasts.primaries_changed(&self.app),
             Letter::NewTable => *self.table.borrow_mut() = self.app.table.load_full(),
             Letter::Stop => self.stopping.set(true),
         }
@@ -152,15 +183,35 @@ impl Worker {
         for tick in 0u64.. {
             timer.tick().await;
             let now = Micros::now();
-            self.lanes.borrow_mut().retain(|lane| {
+            self.lanes.borrow_mut().retain(|Link { node, lane }| {
                 lane.tick(now);
-                let unused = lane.unused_for(now).is_some_and(|time| time > Micros::of(LANE_IDLE));
+                let unused = lane.unused_for(now);
                 // Held by this list and by its own task only.
                 let alone = Rc::strong_count(lane) <= 2;
-                if unused && alone {
+                let over = match unused {
+                    Some(time) => node.retired() || alone && time > Micros::of(LANE_IDLE),
+                    None => false,
+                };
+                if over {
+                    lane.close();
+                    node.remove_lane();
+                }
+                !over
+            });
+            self.leased.borrow_mut().retain(|Link { node, lane }| {
+                lane.tick(now);
+                if node.retired() {
+                    lane.cut();
+                }
+                !lane.closed()
+            });
+            self.vacant.borrow_mut().retain(|Link { node, lane }| {
+                let unused = lane.unused_for(now).is_some_and(|time| time > Micros::of(LANE_IDLE));
+                let stays = lane.is_vacant() && !unused && !node.retired();
+                if !stays {
                     lane.close();
                 }
-                !(unused && alone)
+                stays
             });
             for session in self.sessions.borrow().values() {
                 session.tick();
@@ -178,15 +229,105 @@ impl Worker {
         }
     }
 
-    /// The lane for an identity; made when there is none yet.
-    pub fn lane(&self, origin: &Origin, identity: Identity) -> Rc<Lane<Receipt>> {
-        let mut lanes = self.lanes.borrow_mut();
-        if let Some(lane) = lanes.iter().find(|lane| lane.identity == identity) {
-            return Rc::clone(lane);
+    /// Keeps a node's tracked connection.
+    fn follow(&self, node: Arc<Node>) {
+        let mut reader = Reader::new(Arc::clone(&self.app), Arc::clone(&node));
+        let (endpoint, connection) = (Arc::clone(&node.endpoint), Arc::clone(&node.tracked));
+        let coherence = self.app.config.upstreams[&endpoint.upstream].coherence;
+        tokio::task::spawn_local(async move {
+            let how = tracked::How { coherence, prefix: None };
+            tracked::run(endpoint, how, connection, |event| reader.apply(event)).await;
+        });
+    }
+
+    /// The present map of an upstream.
+    #[inline]
+    pub fn map(&self, origin: &Origin) -> Ref<'_, Map> {
+        // (One that is being looked at stays for this once.)
+        if self.map.borrow().version != origin.version()
+            && let Ok(mut map) = self.map.try_borrow_mut()
+        {
+            *map = origin.map();
         }
-        let lane = Lane::start(Arc::clone(&origin.endpoint), identity, Rc::clone(&self.scratch));
-        lanes.push(Rc::clone(&lane));
+        Ref::map(self.map.borrow(), |map| &**map)
+    }
+
+    /// The lane to a node for an identity; made when there is none yet.
+    pub fn lane(&self, node: &Arc<Node>, identity: Identity) -> Rc<Lane<Receipt>> {
+        let mut lanes = self.lanes.borrow_mut();
+        let is_it = |link: &&Link| Arc::ptr_eq(&link.node, node) && link.lane.identity == identity;
+        if let Some(link) = lanes.iter().find(is_it) {
+            return Rc::clone(&link.lane);
+        }
+        let lane = Lane::start(Arc::clone(&node.endpoint), identity, Rc::clone(&self.scratch));
+        node.add_lane();
+        lanes.push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
         lane
+    }
+
+    /// A connection to a node for one session alone. It is counted as leased already ([`Leases`]).
+    ///
+    /// [`Leases`]: crate::upstream::leases::Leases
+    pub fn lease(self: &Rc<Self>, node: &Arc<Node>, identity: &Identity) -> Lease {
+        let mut vacant = self.vacant.borrow_mut();
+        let fits =
+            |Link { node: of, lane }: &Link| Arc::ptr_eq(of, node) && lane.identity == *identity && lane.is_vacant();
+        let lane = match vacant.iter().rposition(fits) {
+            Some(at) => vacant.remove(at).lane,
+            None => {
+                let lane = Lane::lease(Arc::clone(&node.endpoint), identity.clone(), Rc::clone(&self.scratch));
+                self.leased.borrow_mut().push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
+                lane
+            }
+        };
+        self.counters.leases.add(1);
+        Lease::new(self, node, lane)
+    }
+
+    /// A lease ends: its connection is kept for the next one if it may be used again.
+    pub fn end_lease(&self, node: &Arc<Node>, lane: &Rc<Lane<Receipt>>, clean: bool) {
+        let mut vacant = self.vacant.borrow_mut();
+        if clean && lane.is_vacant() && !node.retired() && vacant.len() < VACANT {
+            lane.wait_for(Some(Duration::ZERO));
+            vacant.push(Link { node: Arc::clone(node), lane: Rc::clone(lane) });
+        } else {
+            lane.close();
+        }
+        drop(vacant);
+        if let Some(origin) = self.app.origin() {
+            self.tell(origin.leases.give_back());
+        }
+    }
+
+    /// The place of a session in the queue for a lease.
+    pub fn ticket(&self, session: u64) -> Ticket {
+        Ticket { worker: self.number, session }
+    }
+
+    /// A session waits for a lease no more.
+    pub fn want_no_lease(&self, session: u64) {
+        if let Some(origin) = self.app.origin() {
+            self.tell(origin.leases.leave(self.ticket(session)));
+        }
+    }
+
+    /// Tells a session, of whatever worker, that its turn has come.
+    fn tell(&self, next: Option<Ticket>) {
+        match next {
+            Some(Ticket { worker, session }) if worker == self.number => self.wake(session),
+            Some(Ticket { worker, session }) => {
+                if let Some(inbox) = self.app.inboxes.get(usize::from(worker)) {
+                    inbox.post([Letter::Wake(session)]);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn wake(&self, session: u64) {
+        if let Some(session) = self.sessions.borrow().get(&session) {
+            session.wake_soon();
+        }
     }
 
     /// The row of GET, whose entries MGET shares.

@@ -4,11 +4,13 @@
 //! Each stands between `<!-- generated: NAME -->` and `<!-- end -->`. When the table has changed,
 //! `LARDER_WRITE_DOCS=1 cargo test --test compatibility` writes them anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use larder::command::{Spec, Table, Way};
+use larder::command::{RequestPolicy, ResponsePolicy, Spec, Table, Way};
 use larder::memory::Memory;
+use larder::session::local::pubsub::is_of_hub;
 
 /// The groups, in the order of the page: a title and the ACL categories that belong to it. The first that fits counts.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -34,20 +36,22 @@ const GROUPS: &[(&str, &[&str])] = &[
 enum Category {
     Cached,
     Forwarded,
+    Admin,
+    Leased,
     Local,
-    NotYet,
     Refused,
 }
 
 impl Category {
-    const ALL: [Self; 5] = [Self::Cached, Self::Forwarded, Self::Local, Self::NotYet, Self::Refused];
+    const ALL: [Self; 6] = [Self::Cached, Self::Forwarded, Self::Admin, Self::Leased, Self::Local, Self::Refused];
 
     fn of(spec: &Spec) -> Self {
         match (spec.way, spec.cacheable) {
+            _ if spec.admin => Self::Admin,
             (Way::Forward, Some(_)) => Self::Cached,
             (Way::Forward, None) => Self::Forwarded,
+            (Way::Leased(_), _) => Self::Leased,
             (Way::Local(_), _) => Self::Local,
-            (Way::Pinned, _) => Self::NotYet,
             (Way::Refused, _) => Self::Refused,
         }
     }
@@ -57,8 +61,9 @@ impl Category {
         match self {
             Self::Cached => "Cached",
             Self::Forwarded => "Forwarded",
+            Self::Admin => "Forwarded with `allow_admin: true`",
+            Self::Leased => "On a connection of its own",
             Self::Local => "Answered by Larder",
-            Self::NotYet => "Not served yet",
             Self::Refused => "Refused",
         }
     }
@@ -68,13 +73,16 @@ impl Category {
         match self {
             Self::Cached => "reads whose replies the near-cache keeps",
             Self::Forwarded => "sent to the origin as they came, the reply returned as it comes",
+            Self::Admin => {
+                "administration of the servers, refused otherwise: CONFIG SET, SHUTDOWN, DEBUG, ACL SETUSER, SLOWLOG, ..."
+            }
+            Self::Leased => {
+                "sent to the origin on a connection that the client has to itself: MULTI, WATCH, BLPOP, WAIT, MONITOR, ..."
+            }
             Self::Local => {
-                "about the connection or about Larder itself: HELLO, AUTH, SELECT, CLIENT, COMMAND, INFO, ..."
+                "about the connection or about Larder itself: HELLO, AUTH, SELECT, SUBSCRIBE, CLIENT, CLUSTER, COMMAND, ..."
             }
-            Self::NotYet => {
-                "transactions, blocking commands, subscriptions, MONITOR, WAIT: refused with an error that says so"
-            }
-            Self::Refused => "would change a connection that clients share: PSYNC, ASKING, READONLY, SCRIPT DEBUG, ...",
+            Self::Refused => "would change a connection that clients share: PSYNC, REPLCONF, SCRIPT DEBUG, ...",
         }
     }
 }
@@ -127,10 +135,48 @@ fn page() -> String {
     text
 }
 
+/// What becomes of commands when several nodes stand behind Larder, those alike in one row.
+fn nodes() -> String {
+    let table = Table::builtin();
+    let mut rows: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for spec in callable(&table).into_iter().filter(|spec| matches!(spec.way, Way::Forward)) {
+        let goes = match spec.request {
+            RequestPolicy::Default => continue,
+            RequestPolicy::MultiShard => "split by keys",
+            RequestPolicy::AllShards => "every primary",
+            RequestPolicy::AllNodes => "every node",
+            RequestPolicy::Special if &*spec.name == "scan" => "one primary behind the other",
+            RequestPolicy::Special => "refused: which node is meant?",
+        };
+        let comes = match (spec.request, spec.response) {
+            (RequestPolicy::Special, _) => "",
+            (RequestPolicy::MultiShard, ResponsePolicy::Default) => "every element where its key stood",
+            (_, ResponsePolicy::Default) => "all that they list",
+            (_, ResponsePolicy::OneSucceeded) => "the first that is no error",
+            (_, ResponsePolicy::AllSucceeded) => "the first",
+            (_, ResponsePolicy::AggLogicalAnd) => "1 where all say 1",
+            (_, ResponsePolicy::AggLogicalOr) => "1 where one says 1",
+            (_, ResponsePolicy::AggMin) => "the least",
+            (_, ResponsePolicy::AggMax) => "the greatest",
+            (_, ResponsePolicy::AggSum) => "the sum",
+            (_, ResponsePolicy::OneNotNull) => "one that is not null",
+            (_, ResponsePolicy::Texts) => "one below the other",
+            (_, ResponsePolicy::Special) => unreachable!("{}: nobody could join the replies", spec.name),
+        };
+        rows.entry((goes, comes)).or_default().push(spec.name.replace('|', " ").to_ascii_uppercase());
+    }
+    let mut text = String::from("| sent to | the reply | commands |\n|---|---|---|\n");
+    for ((goes, comes), names) in rows {
+        text += &format!("| {goes} | {comes} | {} |\n", names.join(", "));
+    }
+    text
+}
+
 fn memory() -> String {
     let table = Table::builtin();
     let all = callable(&table);
-    by_group(all.iter().copied().filter(|spec| spec.way == Way::Forward && Memory::serves(&spec.name)))
+    let served = |name: &str| Memory::serves(name) || is_of_hub(name);
+    by_group(all.iter().copied().filter(|spec| spec.way == Way::Forward && served(&spec.name)))
 }
 
 fn counts() -> String {
@@ -165,6 +211,11 @@ fn check(file: &str, name: &str, wanted: &str) {
 #[test]
 fn the_page_of_compatibility_is_the_command_table() {
     check("docs/compatibility.md", "commands", &page());
+}
+
+#[test]
+fn the_page_of_compatibility_says_what_several_nodes_do() {
+    check("docs/compatibility.md", "nodes", &nodes());
 }
 
 #[test]

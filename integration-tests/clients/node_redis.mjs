@@ -33,6 +33,27 @@ async function everyday(port, RESP) {
   assert.deepEqual(await Promise.all(reads), Array.from({ length: 200 }, (_, number) => String(number)));
   await Promise.all(writes);
   await assert.rejects(client.hGet(at + "a", "f"), /WRONGTYPE/);
+  const listener = createClient(options);
+  listener.on("error", (error) => {
+    console.error(error);
+    process.exit(1);
+  });
+  await listener.connect();
+  const heard = new Promise((resolve) => listener.subscribe(at + "news", (message) => resolve(message)));
+  const matched = new Promise((resolve) => listener.pSubscribe(at + "n*", (...message) => resolve(message)));
+  const shard = new Promise((resolve) => listener.sSubscribe(at + "shard", (message) => resolve(message)));
+  // Both go out behind the subscriptions, on the same connection.
+  if (RESP === 3) assert.equal(await listener.get(at + "a"), "1");
+  assert.equal(await listener.ping(), RESP === 2 ? "pong" : "PONG");
+  assert.equal(await client.publish(at + "news", "hello"), 2);
+  assert.equal(await client.sPublish(at + "shard", "hello"), 1);
+  assert.deepEqual(await Promise.all([heard, matched, shard]), ["hello", ["hello", at + "news"], "hello"]);
+  await listener.unsubscribe(at + "news");
+  await listener.pUnsubscribe(at + "n*");
+  await listener.sUnsubscribe(at + "shard");
+  // (It goes on with buffers in RESP2, before Redis itself too.)
+  assert.equal(String(await listener.get(at + "a")), "1");
+  await listener.close();
   const elsewhere = createClient({ ...options, database: 5 });
   await elsewhere.connect();
   assert.equal(await elsewhere.get(at + "a"), null);

@@ -61,6 +61,20 @@ def everyday(port, protocol):
     assert script(keys=[prefix + "n"], args=[5]) == 6
     assert client.get(prefix + "n") == "6"
 
+    listener = client.pubsub()
+    listener.subscribe(prefix + "news")
+    listener.psubscribe(prefix + "*")
+    heard = [listener.get_message(timeout=5) for _ in range(2)]
+    assert [message["type"] for message in heard] == ["subscribe", "psubscribe"], heard
+    assert [message["data"] for message in heard] == [1, 2], heard
+    assert client.publish(prefix + "news", "hello") == 2
+    heard = [listener.get_message(timeout=5) for _ in range(2)]
+    assert [(message["type"], message["data"]) for message in heard] == [("message", "hello"), ("pmessage", "hello")]
+    assert client.pubsub_numsub(prefix + "news") == [(prefix + "news", 1)]
+    listener.unsubscribe()
+    assert listener.get_message(timeout=5)["type"] == "unsubscribe"
+    listener.close()
+
     binary = redis.Redis(host="127.0.0.1", port=port, protocol=protocol)
     value = bytes(range(256)) * 400
     assert binary.set(value[:300], value) is True

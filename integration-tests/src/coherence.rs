@@ -24,6 +24,9 @@
 //!
 //! **FLUSHALL** writes every unit at once: its writer holds a gate that stops all other writers, readers go on.
 //!
+//! **Lost writes.** A server that is killed may take acknowledged writes with it. The [windows](doubt) in which that may be
+//! are the test's to open and close; what was written in one binds no read until the unit has been written anew.
+//!
 //! **Undeclared keys.** A script that writes keys which it does not declare cannot be known to the proxy that
 //! forwards it; only the push tells. Such a write counts as foreign to every proxy.
 //!
@@ -35,6 +38,8 @@ pub mod history;
 pub mod check;
 
 pub mod unit;
+
+pub mod doubt;
 
 pub mod link;
 

@@ -12,12 +12,15 @@ use std::time::Duration;
 use std::{env, fs};
 
 use crate::client::{Client, Protocol};
+use crate::cluster::Cluster;
 use crate::cutter::Cutter;
 use crate::metrics::Metrics;
 use crate::port;
 use crate::process::Process;
+use crate::replicated::Replicated;
 use crate::reply::Reply;
 use crate::scratch::Scratch;
+use crate::sentinel::SentinelSet;
 use crate::wait;
 
 /// The name under which Larder's tracked connection shows itself in the origin's CLIENT LIST.
@@ -26,36 +29,67 @@ pub const TRACKED_NAME: &str = "larder-tracked";
 /// What a test wants of its Larder, to be written as YAML.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `None`: the memory upstream.
-    origin: Option<SocketAddr>,
+    origin: Origin,
     listeners: Vec<String>,
     upstream: Vec<String>,
     sections: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
+/// What stands behind Larder.
+#[derive(Clone, Debug)]
+enum Origin {
+    Memory,
+    Redis { primary: SocketAddr, replicas: Vec<SocketAddr> },
+    Cluster { seeds: Vec<SocketAddr> },
+    Sentinel { sentinels: Vec<SocketAddr>, primary_name: String },
+}
+
 impl Settings {
     /// One upstream `main` of kind redis, everything else as a user would have it, but for patience: the tests share
     /// few cores, and a command that waits for a core is not an outage. Tests of outages say their own timeouts.
     pub fn new(origin: SocketAddr) -> Self {
-        Self {
-            origin: Some(origin),
-            listeners: Vec::new(),
-            upstream: Vec::new(),
-            sections: Vec::new(),
-            environment: Vec::new(),
+        Self::of(Origin::Redis { primary: origin, replicas: Vec::new() })
+    }
+
+    /// The same with replicas, which routes with `read_from: replica-preferred` read.
+    pub fn with_replicas(servers: &Replicated) -> Self {
+        let (primary, replicas) = (servers.primary.address(), servers.replica_addresses());
+        Self::of(Origin::Redis { primary, replicas })
+    }
+
+    /// One upstream `main` of kind redis-cluster, every node an endpoint.
+    pub fn cluster(cluster: &Cluster) -> Self {
+        let settings = Self::of(Origin::Cluster { seeds: cluster.seeds() });
+        match cluster.password() {
+            Some(password) => settings.upstream(&format!("password: {password}")),
+            None => settings,
         }
+    }
+
+    /// One upstream `main` of kind redis-sentinel, every Sentinel an endpoint.
+    pub fn sentinel(set: &SentinelSet) -> Self {
+        let primary_name = set.primary_name().to_owned();
+        Self::of(Origin::Sentinel { sentinels: set.sentinel_addresses(), primary_name })
+    }
+
+    /// The same with these Sentinels for endpoints.
+    pub fn sentinel_at(sentinels: &[SocketAddr], primary_name: &str) -> Self {
+        Self::of(Origin::Sentinel { sentinels: sentinels.to_vec(), primary_name: primary_name.to_owned() })
+    }
+
+    /// One upstream `main` of kind redis-cluster with these endpoints.
+    pub fn cluster_at(seeds: &[SocketAddr]) -> Self {
+        Self::of(Origin::Cluster { seeds: seeds.to_vec() })
     }
 
     /// The upstream in the process itself: no server behind.
     pub fn memory() -> Self {
-        Self {
-            origin: None,
-            listeners: Vec::new(),
-            upstream: Vec::new(),
-            sections: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self::of(Origin::Memory)
+    }
+
+    fn of(origin: Origin) -> Self {
+        Self { origin, listeners: Vec::new(), upstream: Vec::new(), sections: Vec::new(), environment: Vec::new() }
     }
 
     /// A further listener, as `"{address: unix:/path}"`.
@@ -92,13 +126,23 @@ impl Settings {
             text += &format!("  - {item}\n");
         }
         text += "upstreams:\n  main:\n";
-        text += &match self.origin {
-            Some(origin) => format!("    kind: redis\n    endpoints: [\"{origin}\"]\n"),
-            None => "    kind: memory\n".to_owned(),
+        text += &match &self.origin {
+            Origin::Memory => "    kind: memory\n".to_owned(),
+            Origin::Redis { primary, replicas } if replicas.is_empty() => {
+                format!("    kind: redis\n    endpoints: {}\n", list(&[*primary]))
+            }
+            Origin::Redis { primary, replicas } => {
+                format!("    kind: redis\n    endpoints: {}\n    replicas: {}\n", list(&[*primary]), list(replicas))
+            }
+            Origin::Cluster { seeds } => format!("    kind: redis-cluster\n    endpoints: {}\n", list(seeds)),
+            Origin::Sentinel { sentinels, primary_name } => {
+                let endpoints = list(sentinels);
+                format!("    kind: redis-sentinel\n    endpoints: {endpoints}\n    primary_name: {primary_name}\n")
+            }
         };
         let says = |name: &str| self.upstream.iter().any(|line| line.starts_with(name));
         for (name, patient) in [("connect_timeout", "2s"), ("command_timeout", "10s")] {
-            if self.origin.is_some() && !says(name) {
+            if !matches!(self.origin, Origin::Memory) && !says(name) {
                 text += &format!("    {name}: {patient}\n");
             }
         }
@@ -110,6 +154,12 @@ impl Settings {
         }
         text
     }
+}
+
+/// Addresses as a list in YAML.
+fn list(addresses: &[SocketAddr]) -> String {
+    let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// A running Larder; killed on drop.
@@ -138,7 +188,10 @@ impl Larder {
         match env::var("LARDER_STAND_IN").as_deref() {
             Ok("forwarder") => {
                 eprintln!("NOT LARDER: a TCP forwarder stands in (LARDER_STAND_IN)");
-                Self::forwarder(settings.origin.expect("a forwarder needs a server behind it"))
+                let Origin::Redis { primary, .. } = settings.origin else {
+                    panic!("a forwarder needs one server behind it");
+                };
+                Self::forwarder(primary)
             }
             Ok(other) => panic!("LARDER_STAND_IN={other}: only `forwarder` is known"),
             Err(_) => Self::binary(settings),

@@ -2,10 +2,11 @@
 //!
 //! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
 //! and a [`larder`] are such processes (a [`program`] is one that is
-//! given arguments instead of a file); a [`client`] talks to either and understands [`reply`] bytes; a
+//! given arguments instead of a file); [`replicated`], [`cluster`] and [`sentinel`] are several servers that
+//! belong together; a [`client`] talks to either and understands [`reply`] bytes; a
 //! [`cutter`] stands between the two and breaks the link, a [`meddler`] changes what
 //! the origin says; [`wait`] and [`metrics`] observe; [`certificates`] are for TLS. On top of these,
-//! [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
+//! [`client_script`] runs real client libraries, [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
 pub mod scratch;
@@ -16,9 +17,17 @@ pub mod process;
 
 pub mod redis;
 
+pub mod replicated;
+
+pub mod cluster;
+
+pub mod sentinel;
+
 pub mod larder;
 
 pub mod program;
+
+pub mod client_script;
 
 pub mod reply;
 

@@ -20,7 +20,12 @@ pub fn until_within(limit: Duration, what: &str, condition: impl FnMut() -> bool
 }
 
 /// Whether `condition` comes to hold within `limit`.
-pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub fn holds_within(limit: Duration, condition: impl FnMut() -> bool) -> bool {
+    holds_within_every(PAUSE, limit, condition)
+}
+
+/// The same, looking less often, where looking costs much.
+pub fn holds_within_every(pause: Duration, limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
         if condition() {
@@ -29,7 +34,7 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
         if start.elapsed() >= limit {
             return false;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(pause);
     }
 }
 

@@ -3,15 +3,11 @@
 //! `integration-tests/run` installs what these tests need; without it they fail and say so.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use larder_integration_tests::client_script;
 use larder_integration_tests::larder::Larder;
 use larder_integration_tests::redis::Redis;
-
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -29,33 +25,25 @@ fn finish(mut command: Command, input: &str) -> Output {
 }
 
 /// Runs a client script against a Larder of its own.
-fn run_script(program: &Path, args: &[&str], script: &str) {
-    assert!(program.exists() || !program.is_absolute(), "{} is missing: run integration-tests/run", program.display());
+fn run_script(script: &str) {
     let redis = Redis::start();
     let larder = Larder::start(redis.address());
-    let mut command = Command::new(program);
-    command.args(args).arg(here("clients").join(script)).arg(larder.address().port().to_string());
-    let output = finish(command, "");
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && out.trim() == "fine", "{script}: {}\n{out}\n{err}", output.status);
-    assert!(err.is_empty(), "{script} warned:\n{err}");
+    client_script::run(script, larder.address());
 }
 
 #[test]
 fn redis_py_works_in_both_protocols() {
-    run_script(&here(".venv/bin/python"), &["-W", "error"], "redis_py.py");
+    run_script("redis_py.py");
 }
 
 #[test]
 fn ioredis_works() {
-    assert!(here("clients/node_modules/ioredis").exists(), "ioredis is missing: run integration-tests/run");
-    run_script(Path::new("node"), &[], "ioredis.mjs");
+    run_script("ioredis.mjs");
 }
 
 #[test]
 fn node_redis_works_in_both_protocols() {
-    assert!(here("clients/node_modules/redis").exists(), "node-redis is missing: run integration-tests/run");
-    run_script(Path::new("node"), &[], "node_redis.mjs");
+    run_script("node_redis.mjs");
 }
 
 /// What a person types, with the replies as redis-cli shows them.

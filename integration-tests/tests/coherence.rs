@@ -35,7 +35,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 
 fn scenario(proxies: &[&Larder], origin: &Redis) -> Scenario {
     let proxies = proxies.iter().map(|larder| larder.address()).collect();
-    Scenario { proxies, origin: origin.address(), duration: duration(), seed: 1 }
+    Scenario::new(proxies, origin.address(), duration())
 }
 
 fn assert_coherent(report: &Report) {
@@ -157,7 +157,7 @@ fn the_checker_finds_a_cache_that_hears_no_invalidations() {
     let _turn = alone();
     let origin = Redis::start();
     let deaf = start_deaf_cache(origin.address());
-    let scenario = Scenario { proxies: vec![deaf], origin: origin.address(), duration: GLANCE, seed: 1 };
+    let scenario = Scenario::new(vec![deaf], origin.address(), GLANCE);
     let report = run(&scenario, || ());
     eprintln!("{report}");
     assert!(report.violations.len() > 10, "a deaf cache passed:\n{report}");

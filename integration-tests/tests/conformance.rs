@@ -109,7 +109,7 @@ fn larder_against_redis(protocol: Protocol, pace: Pace) {
         // under way, which they must not overtake.
         let share = match pace {
             Pace::OneByOne => 4.0,
-            Pace::Pipelined => 10.0,
+            Pace::Pipelined => 15.0,
         };
         assert!(larder.hits() > reads as f64 / share, "the cache answered only {} of {reads} reads", larder.hits());
     }

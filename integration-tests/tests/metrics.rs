@@ -300,7 +300,7 @@ fn clients_and_their_bytes_are_counted() {
     wait::until("all have left", || larder.metrics().sum("larder_clients") == 0.0);
     let commands = Watch::on(&larder);
     let mut client = larder.connect();
-    client.pipeline(&["PING", "NOSUCH", "GET", "SUBSCRIBE c", "GET k"]);
+    client.pipeline(&["PING", "NOSUCH", "GET", "PSYNC a b", "GET k"]);
     assert_eq!(commands.growth("larder_commands_total"), 5.0);
     assert_eq!(commands.growth("larder_commands_local_total"), 1.0);
     assert_eq!(commands.growth("larder_command_errors_total"), 2.0, "the upstream judged NOSUCH");

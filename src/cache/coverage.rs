@@ -12,7 +12,8 @@ use crate::clock::Micros;
 
 /// Under which coverage, and since which flush, a reply was read.
 ///
-/// The upper half counts tracked connections (0: no coverage), the lower half counts flushes.
+/// The upper half is the number of a tracked connection (0: no coverage), the lower half that of the last flush before.
+/// Both are counted by the whole process, so stamps of different endpoints never match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub u64);
 
@@ -25,19 +26,26 @@ impl Stamp {
         self.0 >> 32 != 0
     }
 
-    /// Whether both were taken since the same flush.
-    pub const fn same_flush(self, other: Self) -> bool {
-        self.0 as u32 == other.0 as u32
+    /// Whether no flush lies between it and `current`.
+    pub const fn survives(self, current: Self) -> bool {
+        self.0 as u32 >= current.0 as u32
+    }
+
+    /// Whether both belong to the same tracked connection.
+    pub const fn same_connection(self, other: Self) -> bool {
+        self.0 >> 32 == other.0 >> 32
     }
 }
+
+/// How many tracked connections and how many flushes there have been: their numbers are never used twice.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+static FLUSHES: AtomicU32 = AtomicU32::new(0);
 
 /// The coverage of one endpoint; shared by all workers.
 #[derive(Debug, Default)]
 pub struct Coverage {
     stamp: AtomicU64,
     until: AtomicU64,
-    /// How many coverages there have been: their numbers are never used twice.
-    begun: AtomicU32,
     /// Commands under way that may change any key (FLUSHALL, SWAPDB): while there are some, nothing is filled.
     wholesale: AtomicU32,
 }
@@ -60,7 +68,7 @@ impl Coverage {
 
     /// A tracked connection is up: what is read on it from now on is covered until `until`.
     pub fn begin(&self, until: Micros) {
-        let number = self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         self.until.store(until.0, Ordering::Release);
         self.change(|stamp| u64::from(number) << 32 | stamp & u64::from(u32::MAX));
     }
@@ -78,7 +86,17 @@ impl Coverage {
 
     /// Everything of this endpoint is void.
     pub fn flush(&self) {
-        self.change(|stamp| stamp & !u64::from(u32::MAX) | u64::from((stamp as u32).wrapping_add(1)));
+        let number = FLUSHES.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.raise_flush(number);
+    }
+
+    /// This endpoint follows another one as the owner of keys: what a flush voided there stays void.
+    pub fn inherit(&self, before: Stamp) {
+        self.raise_flush(before.0 as u32);
+    }
+
+    fn raise_flush(&self, number: u32) {
+        self.change(|stamp| stamp & !u64::from(u32::MAX) | u64::from(number.max(stamp as u32)));
     }
 
     /// A command that may change any key is about to be sent.
@@ -118,7 +136,7 @@ mod tests {
         assert!(!coverage.holds(Micros(0)));
         coverage.begin(Micros(20));
         assert_ne!(coverage.stamp(), first);
-        assert!(coverage.stamp().same_flush(first));
+        assert!(first.survives(coverage.stamp()));
     }
 
     #[test]
@@ -127,7 +145,22 @@ mod tests {
         coverage.begin(Micros(10));
         let before = coverage.stamp();
         coverage.flush();
-        assert!(coverage.holds(Micros(1)) && !coverage.stamp().same_flush(before));
+        assert!(coverage.holds(Micros(1)) && !before.survives(coverage.stamp()));
+    }
+
+    #[test]
+    fn stamps_of_two_endpoints_never_match() {
+        let (one, other) = (Coverage::default(), Coverage::default());
+        one.begin(Micros(10));
+        other.begin(Micros(10));
+        assert!(!one.stamp().same_connection(other.stamp()));
+        one.flush();
+        let read = one.stamp();
+        other.inherit(read);
+        assert!(read.survives(other.stamp()));
+        one.flush();
+        other.inherit(one.stamp());
+        assert!(!read.survives(other.stamp()), "a flush of the owner before voids what was read there earlier");
     }
 
     #[test]

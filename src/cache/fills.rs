@@ -81,6 +81,8 @@ pub struct Waiter {
     pub session: u64,
     /// Which of its replies.
     pub seq: u64,
+    /// The client keeps the reply and wants to hear of changes (CLIENT TRACKING).
+    pub tracks: bool,
 }
 
 /// Leave to store a reply, if nothing has happened to its key by then. Must be finished or abandoned.
@@ -161,6 +163,13 @@ impl Fills {
         let _stripe = self.lock(hash);
         self.moving(hash, || {});
         self.words[fence.0 as usize].fetch_sub(FENCE, Ordering::AcqRel);
+    }
+
+    /// Moves every generation: no fill that has begun is stored.
+    pub fn void(&self) {
+        for word in &self.words {
+            word.fetch_add(GENERATION, Ordering::AcqRel);
+        }
     }
 
     /// Leave to fill without a flight that others could join; `None` while the key is fenced.

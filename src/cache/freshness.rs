@@ -21,7 +21,7 @@ pub enum Freshness {
 /// stamp and how far its proof reaches.
 #[inline]
 pub fn freshness(form: &Form, current: Stamp, proof_until: Micros, now: Micros) -> Freshness {
-    if !form.stamp.same_flush(current) {
+    if !form.stamp.survives(current) {
         Freshness::Gone
     } else if now >= form.expires_at {
         Freshness::Expired

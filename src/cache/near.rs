@@ -86,6 +86,8 @@ pub enum Cause {
     Push,
     /// LARDER INVALIDATE.
     Operator,
+    /// A write of ours whose time was not known beforehand.
+    Write,
 }
 
 impl NearCache {
@@ -221,7 +223,7 @@ impl NearCache {
         tally(&self.tallies.fills);
         let entry = match self.store.peek(&address) {
             // Forms that a flush has voided, or whose time is long over, do not stay behind the new one.
-            Some(older) => Entry::in_front_of(&older, &parts, |form| form.stamp.same_flush(current)),
+            Some(older) => Entry::in_front_of(&older, &parts, |form| form.stamp.survives(current)),
             None => Entry::new(&parts),
         };
         self.store.put(entry.clone());
@@ -252,6 +254,7 @@ impl NearCache {
             tally(match cause {
                 Cause::Push => &self.tallies.invalidated_by_push,
                 Cause::Operator => &self.tallies.invalidated_by_operator,
+                Cause::Write => &self.tallies.invalidated_by_write,
             });
         }
         removed
@@ -273,7 +276,18 @@ impl NearCache {
 
     /// Gives the memory of voided entries back. Walks the whole cache; for rare events.
     pub fn sweep(&self, upstream: u16, current: Stamp) {
-        self.store.retain(|entry| entry.facts().upstream != upstream || entry.facts().stamp.same_flush(current));
+        let void = |stamp: Stamp| stamp.same_connection(current) && !stamp.survives(current);
+        self.store.retain(|entry| entry.facts().upstream != upstream || !void(entry.facts().stamp));
+    }
+
+    /// Whatever is being read now will not be stored: it was asked of an endpoint that may no longer own its key.
+    pub fn void_fills(&self) {
+        self.fills.void();
+    }
+
+    /// Removes the entries of the keys for which `gone` is true. Walks the whole cache; for rare events.
+    pub fn remove_where(&self, upstream: u16, gone: impl Fn(&[u8]) -> bool) {
+        self.store.retain(|entry| entry.facts().upstream != upstream || !gone(entry.key()));
     }
 
     /// Number of keys.

@@ -92,14 +92,11 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
 #[test]
 fn what_is_not_served_yet_is_refused_with_its_place() {
     let file = Scratch::new(
-        "cluster",
-        b"listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: redis-cluster, endpoints: [h:1]}}\n",
+        "ring",
+        b"listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: redis-ring, endpoints: [h:1]}}\n",
     );
     let errors = loaded(&["--config", file.path()]).unwrap_err();
-    assert!(
-        errors.contains(":2:23: upstreams.u.kind: kind redis-cluster is not served by this version yet"),
-        "{errors}"
-    );
+    assert!(errors.contains(":2:23: upstreams.u.kind: kind redis-ring is not served by this version yet"), "{errors}");
     assert!(loaded(&["--upstream", "memcached://h"]).unwrap_err().contains("kind memcached is not served"));
 }
 

@@ -6,6 +6,7 @@
 mod rows;
 
 use super::effect::Effect;
+use super::policy::{RequestPolicy, ResponsePolicy};
 
 /// The columns of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,12 @@ pub struct Row {
     pub effect: Option<Effect>,
     /// Which option grammar decides its effect and its keys.
     pub options: Options,
+    /// Which nodes it goes to, where Redis's tips do not tell.
+    pub request: Option<RequestPolicy>,
+    /// How their replies become one, where Redis's tips do not tell.
+    pub response: Option<ResponsePolicy>,
+    /// For everybody, although Redis counts it as administration.
+    pub public: bool,
 }
 
 /// The columns of the command or subcommand of that full name, in lower case.
@@ -37,7 +44,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     rows::ROWS.iter().map(|(name, _)| *name)
 }
 
-/// Commands whose effect, keys or reply depend on their options.
+/// Commands whose effect, keys or reply depend on their options, or on what Larder knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Options {
     /// The row says it all.
@@ -56,6 +63,8 @@ pub enum Options {
     Migrate,
     /// XREAD and XREADGROUP: BLOCK and STREAMS.
     Streams,
+    /// PUBSUB NUMSUB and SHARDNUMSUB: the upstream counts all clients here as one subscriber.
+    Audience,
 }
 
 /// How a command is served.
@@ -65,10 +74,36 @@ pub enum Way {
     Forward,
     /// Answered by Larder itself.
     Local(Local),
-    /// Needs a connection of its own (MULTI, BLPOP, SUBSCRIBE, MONITOR, ...).
-    Pinned,
+    /// Needs an upstream connection of its own for a while.
+    Leased(Lease),
     /// Never served: it would change a shared connection for everybody, or take it out of the protocol.
     Refused,
+}
+
+/// What an upstream connection is leased for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// MULTI, WATCH and what ends them.
+    Transaction,
+    /// A command that may block, for at most the time that stands there.
+    Block(Timeout),
+    /// WAIT: concerns the writes that the same connection sent before.
+    Wait,
+    /// MONITOR: a stream without an end.
+    Monitor,
+}
+
+/// Where a blocking command says how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Seconds, in the first argument.
+    First,
+    /// Seconds, in the last argument.
+    Last,
+    /// Milliseconds, behind the option BLOCK.
+    Option,
+    /// Not known: it may block for ever.
+    Unknown,
 }
 
 /// Which of Larder's own answers.
@@ -77,6 +112,7 @@ pub enum Way {
 pub enum Local {
     Auth,
     Client,
+    Cluster,
     Command,
     ConfigGet,
     Echo,
@@ -87,6 +123,8 @@ pub enum Local {
     Quit,
     Reset,
     Select,
+    Subscribe,
+    Unsubscribe,
 }
 
 /// How replies of a command may be kept.

@@ -241,7 +241,7 @@ fn by_grammar(spec: &Spec, cmd: &Command<'_>) -> Vec<(usize, KeyFlags)> {
         },
         // Their specs tell all that Redis shows.
         Options::Streams => Vec::new(),
-        Options::Plain | Options::Scores => by_loose_number(spec, cmd),
+        Options::Plain | Options::Scores | Options::Audience => by_loose_number(spec, cmd),
     }
 }
 

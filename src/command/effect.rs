@@ -3,7 +3,9 @@
 //!
 //! These three run for every command, so what does not depend on options is worked out once, when the row is made.
 
-use super::columns::{Cacheable, Options, Row, Way};
+use std::time::Duration;
+
+use super::columns::{Cacheable, Lease, Options, Row, Timeout, Way};
 use super::keys::{KeySpec, options};
 use super::spec::{Flags, Origin, Spec};
 use crate::resp::Command;
@@ -38,7 +40,9 @@ pub enum Reach {
 #[inline]
 pub fn effect(spec: &Spec, cmd: &Command<'_>) -> Effect {
     match spec.options {
-        Options::Plain | Options::Scores | Options::Set | Options::Migrate | Options::Streams => spec.effect,
+        Options::Plain | Options::Scores | Options::Set | Options::Migrate | Options::Streams | Options::Audience => {
+            spec.effect
+        }
         Options::Sort if spec.effect != Effect::Read => read_unless(spec, options::sort_has_store(cmd)),
         Options::Georadius => read_unless(spec, options::georadius_has_store(spec, cmd)),
         Options::Bitfield => read_unless(spec, !options::bitfield_reads(cmd)),
@@ -54,8 +58,25 @@ fn read_unless(spec: &Spec, writes: bool) -> Effect {
 #[inline]
 pub fn way(spec: &Spec, cmd: &Command<'_>) -> Way {
     match spec.options {
-        Options::Streams if options::streams_block(cmd) => Way::Pinned,
+        Options::Streams if options::streams_block(cmd).is_some() => Way::Leased(Lease::Block(Timeout::Option)),
         _ => spec.way,
+    }
+}
+
+/// How long `cmd` may block, by what it says; `None` for ever.
+pub fn block_time(timeout: Timeout, cmd: &Command<'_>) -> Option<Duration> {
+    let (argument, unit) = match timeout {
+        Timeout::First => (cmd.opt(1), 1.0),
+        Timeout::Last => (cmd.opt(cmd.len() - 1), 1.0),
+        Timeout::Option => (options::streams_block(cmd).and_then(|at| cmd.opt(at)), 1e-3),
+        Timeout::Unknown => return None,
+    };
+    let number: Option<f64> = argument.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    // What is no number is refused at once.
+    match Duration::try_from_secs_f64(number.unwrap_or(-1.0) * unit) {
+        Ok(Duration::ZERO) => None,
+        Ok(time) => Some(time),
+        Err(_) => Some(Duration::ZERO),
     }
 }
 

@@ -177,7 +177,9 @@ pub(super) enum Found {
 /// arguments: their coverage is partial, and the server will refuse them.
 pub fn for_each_key(spec: &Spec, cmd: &Command<'_>, visit: impl FnMut(usize, Access)) -> Coverage {
     match spec.options {
-        Options::Plain | Options::Scores | Options::Set | Options::Bitfield => by_specs(spec, cmd, visit),
+        Options::Plain | Options::Scores | Options::Set | Options::Bitfield | Options::Audience => {
+            by_specs(spec, cmd, visit)
+        }
         Options::Sort => options::sort(cmd, visit),
         Options::Georadius => options::georadius(spec, cmd, visit),
         Options::Migrate => options::migrate(cmd, visit),

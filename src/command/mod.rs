@@ -3,8 +3,8 @@
 //! Redis's facts come from its own `COMMAND` and `COMMAND DOCS` replies ([`data`], committed with the script that
 //! makes them); the proxy's own columns are in [`columns`]; [`spec`] joins both into a row and [`table`] holds them all.
 //! An upstream's own `COMMAND` reply adds what the table lacks and is believed over it ([`upstream`]). [`keys`] finds
-//! the keys of a parsed command, [`mod@effect`] says what it may do to them and how it is served, and [`docs`] answers
-//! `COMMAND` itself.
+//! the keys of a parsed command, [`mod@effect`] says what it may do to them and how it is served, [`policy`] how it is
+//! spread over several nodes, and [`docs`] answers `COMMAND` itself.
 
 pub mod columns;
 pub mod data;
@@ -14,6 +14,7 @@ pub mod facts;
 pub mod keys;
 pub mod names;
 pub mod pattern;
+pub mod policy;
 pub mod quoted;
 pub mod refusal;
 pub mod spec;
@@ -23,9 +24,10 @@ pub mod upstream;
 #[cfg(test)]
 mod testing;
 
-pub use columns::{Cacheable, Form, Local, Nulls, Options, Shape, Way};
-pub use effect::{Effect, Reach, cacheable, effect, way};
+pub use columns::{Cacheable, Form, Lease, Local, Nulls, Options, Shape, Timeout, Way};
+pub use effect::{Effect, Reach, block_time, cacheable, effect, way};
 pub use keys::{Access, Coverage, KeySpec, for_each_key};
+pub use policy::{RequestPolicy, ResponsePolicy};
 pub use quoted::Quoted;
 pub use refusal::CommandError;
 pub use spec::{Flags, Origin, Spec};

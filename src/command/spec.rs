@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::columns::{self, Cacheable, Form, Options, Row, Way};
+use super::columns::{self, Cacheable, Form, Lease, Options, Row, Timeout, Way};
 use super::data::Rendered;
 use super::effect::{self, Effect, Reach};
 use super::facts::Facts;
 use super::keys::{Begin, Find, KeyFlags, KeySpec};
+use super::policy::{self, RequestPolicy, ResponsePolicy};
 
 /// The tip of a command whose replies differ although no key changed.
 const UNSTEADY: &str = "nondeterministic_output";
@@ -44,6 +45,12 @@ pub struct Spec {
     pub options: Options,
     /// What it may do to keys, before its options are looked at ([`super::effect()`]).
     pub effect: Effect,
+    /// Whether it is administration of the servers that would be forwarded to them.
+    pub admin: bool,
+    /// Which nodes of an upstream it goes to.
+    pub request: RequestPolicy,
+    /// How their replies become one.
+    pub response: ResponsePolicy,
     /// Who told of it first.
     pub origin: Origin,
     /// Its `COMMAND INFO` row, ready to be sent: the first nine elements, without the subcommands.
@@ -173,6 +180,9 @@ impl Spec {
             inert: false,
             options: Options::Plain,
             effect: Effect::Write(Reach::Beyond),
+            admin: false,
+            request: RequestPolicy::Default,
+            response: ResponsePolicy::Default,
             origin: Origin::Upstream,
             info: Rendered::default(),
             docs: None,
@@ -203,6 +213,7 @@ impl Spec {
         };
         let options = row.map_or(Options::Plain, |row| row.options);
         let effect = effect::fixed(row, facts.flags, &keys, origin);
+        let (request, response) = policy::of(row, &tips, &keys);
         let mut spec = Self {
             number: columns::number(&facts.name),
             keys_complete: keys_complete(facts.flags, &keys, effect),
@@ -220,9 +231,15 @@ impl Spec {
             subcommands: Box::default(),
             options,
             effect,
+            admin: false,
+            request,
+            response,
             origin,
             info,
         };
+        // What is answered here or refused anyhow never reaches a server.
+        let forwarded = !matches!(spec.way, Way::Local(_) | Way::Refused);
+        spec.admin = forwarded && spec.flags.has(Flags::ADMIN) && !row.is_some_and(|row| row.public);
         spec.cacheable = row.and_then(|row| row.cacheable).filter(|cacheable| spec.permits(*cacheable));
         spec
     }
@@ -238,6 +255,12 @@ impl Spec {
             && self.effect == Effect::Read
             && self.keys_complete
             && !self.tips.iter().any(|tip| &**tip == UNSTEADY)
+    }
+
+    /// How many arguments belong to each key, where the command is nothing but its name and such groups and may be split
+    /// between them: 1 for MGET, 2 for MSET.
+    pub fn split_step(&self) -> Option<usize> {
+        policy::step(&self.keys).filter(|_| self.request == RequestPolicy::MultiShard)
     }
 
     /// Whether a command of `len` arguments, the name included, has as many as it needs.
@@ -278,13 +301,13 @@ fn way(row: Option<&Row>, flags: Flags, options: Options, container: Option<&Spe
         if let Some(way) = container.map(|container| container.way).filter(|way| *way != Way::Forward) {
             return way;
         }
-        // What may take its connection over gets one of its own.
+        // It may take its connection over in a way that nobody here knows.
         if flags.has(Flags::PUBSUB) || flags.has(Flags::NO_MULTI) {
-            return Way::Pinned;
+            return Way::Refused;
         }
     }
     match flags.has(Flags::BLOCKING) && options != Options::Streams {
-        true => Way::Pinned,
+        true => Way::Leased(Lease::Block(Timeout::Unknown)),
         false => Way::Forward,
     }
 }

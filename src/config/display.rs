@@ -77,11 +77,14 @@ impl Display for Config {
         writeln!(f, "  max_request: {}", show_size(limits.max_request))?;
         writeln!(f, "  max_pipeline: {}", limits.max_pipeline)?;
         writeln!(f, "  max_output: {}", show_size(limits.max_output))?;
+        writeln!(f, "  max_subscriptions: {}", limits.max_subscriptions)?;
         match self.workers {
             Workers::Auto => writeln!(f, "workers: auto")?,
             Workers::Fixed(number) => writeln!(f, "workers: {number}")?,
         }
-        writeln!(f, "allow_insecure: {}", self.allow_insecure)
+        writeln!(f, "allow_insecure: {}", self.allow_insecure)?;
+        writeln!(f, "allow_admin: {}", self.allow_admin)?;
+        writeln!(f, "cluster_facade: {}", self.cluster_facade)
     }
 }
 
@@ -110,6 +113,12 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "    heartbeat:")?;
     writeln!(f, "      interval: {}", show_duration(upstream.heartbeat.interval))?;
     writeln!(f, "      timeout: {}", show_duration(upstream.heartbeat.timeout))?;
+    if upstream.kind != Kind::Memory {
+        writeln!(f, "    max_leases: {}", upstream.max_leases)?;
+    }
+    if upstream.kind == Kind::RedisCluster {
+        writeln!(f, "    max_redirections: {}", upstream.max_redirections)?;
+    }
     if upstream.kind == Kind::Memory {
         writeln!(f, "    max_memory: {}", show_size(upstream.max_memory))?;
     }

@@ -21,8 +21,11 @@ pub struct Limits {
     /// Most unanswered commands of one client; reading pauses there. Default: 100000.
     pub max_pipeline: usize,
     /// Most bytes of replies that wait for a client which reads none of them for a second; it is closed then, and at
-    /// eight times as many in any case. Default: 64mb.
+    /// eight times as many in any case. A subscriber for which as many bytes of messages wait is closed at once.
+    /// Default: 64mb.
     pub max_output: u64,
+    /// Most channels and patterns that one client is subscribed to. Default: 100000.
+    pub max_subscriptions: usize,
 }
 
 /// How many worker threads serve clients.
@@ -46,6 +49,7 @@ impl Default for Limits {
             max_request: 1 << 30,
             max_pipeline: 100_000,
             max_output: 64 << 20,
+            max_subscriptions: 100_000,
         }
     }
 }
@@ -66,6 +70,7 @@ impl Limits {
             max_request: section.value("max_request", default.max_request.max(max_bulk), units::size),
             max_pipeline: section.value("max_pipeline", default.max_pipeline, units::count),
             max_output: section.value("max_output", default.max_output, units::size),
+            max_subscriptions: section.value("max_subscriptions", default.max_subscriptions, units::count),
         };
         section.finish();
         limits

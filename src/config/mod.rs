@@ -68,6 +68,12 @@ pub struct Config {
     /// Accept listeners and an admin address that other machines reach without TLS. Default: false. Set it where the network
     /// itself is trusted, such as inside a container that publishes no port.
     pub allow_insecure: bool,
+    /// Forward the commands that Redis counts as administration (CONFIG SET, SHUTDOWN, DEBUG, REPLICAOF, ...) to whoever may
+    /// send them upstream. Default: false. Set it where every client is trusted with the servers themselves.
+    pub allow_admin: bool,
+    /// Show Larder to clients as a Redis Cluster of one node that owns every slot. Default: false. Set it for applications whose
+    /// client library insists on a cluster.
+    pub cluster_facade: bool,
 }
 
 /// Reads a configuration file's text. `place` is the file name for messages. Files that it names (passwords, certificates) are
@@ -79,8 +85,8 @@ pub fn parse(text: &str, place: &str) -> Result<Config, Errors> {
     Draft::read(text, place)?.finish()
 }
 
-/// What is right in form and not served by this version: kinds other than redis and memory, several upstreams, reads from
-/// replicas. Empty when everything is served.
+/// What is right in form and not served by this version: the kinds memcached and redis-ring, and several upstreams. Empty when
+/// everything is served.
 pub fn unsupported(config: &Config) -> Errors {
     let errors = unserved::findings(config).0.into_iter().map(|finding| ConfigError {
         place: "configuration".to_owned(),
@@ -119,6 +125,8 @@ impl Config {
             limits: Limits::default(),
             workers: Workers::Auto,
             allow_insecure: false,
+            allow_admin: false,
+            cluster_facade: false,
         }
     }
 }

@@ -157,6 +157,8 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         limits: Limits::read(section.section("limits")),
         workers: section.value("workers", Workers::Auto, limits::workers),
         allow_insecure: section.value("allow_insecure", false, units::flag),
+        allow_admin: section.value("allow_admin", false, units::flag),
+        cluster_facade: section.value("cluster_facade", false, units::flag),
         listeners,
         upstreams,
         routes,

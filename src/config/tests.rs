@@ -71,9 +71,11 @@ upstreams:
     command_timeout: 2s
     coherence: ttl
     heartbeat: {interval: 1s, timeout: 3s}
+    max_leases: 7
     breaker: {failure_threshold: 1, error_rate: 100%, window: 1m, min_requests: 2, reset_timeout: 1h, half_open_probes: 4}
     health_check: {interval: 2s, timeout: 1s}
   mem: {kind: memory, max_memory: 1mb}
+  shards: {kind: redis-cluster, endpoints: [c:1], max_redirections: 0}
 routes:
   - keys: ['session:*', 'a?\\[b']
     upstream: mem
@@ -89,6 +91,8 @@ admin: {address: 'localhost:9999'}
 limits: {max_clients: 1, max_clients_per_address: 1, max_bulk: 2gb, max_args: 2, max_pipeline: 3, max_output: 4}
 workers: 3
 allow_insecure: true
+allow_admin: true
+cluster_facade: true
 ",
     );
     assert_eq!(config.listeners[1].address, Address::Unix("/run/l.sock".into()));
@@ -109,7 +113,8 @@ allow_insecure: true
     assert_eq!(ladder[1].timeout, Some(Duration::from_secs(1)));
     assert!(config.ladders.contains_key("default"));
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9999");
-    assert!(config.admin.configured && config.allow_insecure);
+    assert!(config.admin.configured && config.allow_insecure && config.allow_admin && config.cluster_facade);
+    assert_eq!((main.max_leases, config.upstreams["shards"].max_redirections), (7, 0));
     assert_eq!(config.workers, Workers::Fixed(3));
 }
 
@@ -175,19 +180,35 @@ fn what_this_version_does_not_serve_is_refused_apart_from_what_is_wrong() {
     let text = "
 listeners: [{address: 127.0.0.1:1}]
 upstreams:
-  a: {kind: redis-cluster, endpoints: [h:1]}
+  a: {kind: redis-ring, endpoints: [h:1]}
   b: {kind: redis, endpoints: [h:1], replicas: [h:2]}
 routes:
   - {keys: [x], upstream: a}
-  - {keys: ['*'], upstream: b, read_from: replica-preferred}
+  - {keys: ['*'], upstream: b}
 ";
     let config = good(text);
     let errors = unsupported(&config).to_string();
-    assert!(
-        errors.contains("upstreams.a.kind: kind redis-cluster is not served by this version yet\n    use kind redis")
-    );
-    assert_eq!(unsupported(&config).len(), 3, "{errors}");
+    assert!(errors.contains("upstreams.a.kind: kind redis-ring is not served by this version yet\n    use kind redis"));
+    assert_eq!(unsupported(&config).len(), 2, "{errors}");
     let errors = Draft::read(text, "t.yaml").unwrap().served().finish().unwrap_err();
     let lines: Vec<_> = errors.iter().map(|error| error.line.unwrap()).collect();
-    assert_eq!(lines, [4, 5, 8], "{errors}");
+    assert_eq!(lines, [4, 5], "{errors}");
+}
+
+#[test]
+fn clusters_sentinels_and_replicas_are_served() {
+    for upstream in [
+        "kind: redis-cluster, endpoints: [h:1, i:1], max_redirections: 16",
+        "kind: redis-sentinel, endpoints: [h:1], primary_name: p, database: 3",
+        "kind: redis, endpoints: [h:1], replicas: [i:1]",
+    ] {
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{u: {{{upstream}}}}}\nroutes: [{{keys: ['a:*'], read_from: replica-preferred}}]\n"
+        );
+        let config = Draft::read(&text, "t.yaml").unwrap().served().finish().unwrap();
+        assert_eq!(
+            good(&config.to_string()),
+            Config { admin: Admin { configured: true, ..config.admin.clone() }, ..config }
+        );
+    }
 }

@@ -3,18 +3,17 @@
 use super::Config;
 use super::check::Findings;
 use super::fault::Path;
-use super::route::ReadFrom;
 use super::upstream::Kind;
 
 /// Every part of the configuration that is not served yet.
 pub(super) fn findings(config: &Config) -> Findings {
     let mut findings = Findings::default();
     for (name, upstream) in &config.upstreams {
-        if !matches!(upstream.kind, Kind::Redis | Kind::Memory) {
+        if matches!(upstream.kind, Kind::Memcached | Kind::RedisRing) {
             findings.add(
                 Path::of(["upstreams", name, "kind"]),
                 format!("kind {} is not served by this version yet", upstream.kind.name()),
-                "use kind redis",
+                "use kind redis, redis-cluster or redis-sentinel",
             );
         }
     }
@@ -24,15 +23,6 @@ pub(super) fn findings(config: &Config) -> Findings {
             "several upstreams are not served by this version yet",
             "keep one upstream",
         );
-    }
-    for (index, route) in config.routes.iter().enumerate() {
-        if route.read_from == ReadFrom::ReplicaPreferred {
-            findings.add(
-                Path::of(["routes"]).index(index).key("read_from"),
-                "reading from replicas is not served by this version yet",
-                "use read_from: primary",
-            );
-        }
     }
     findings
 }

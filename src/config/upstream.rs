@@ -37,6 +37,12 @@ pub struct Upstream {
     pub coherence: Coherence,
     /// Proof of life of the connection that carries invalidations.
     pub heartbeat: Heartbeat,
+    /// Most connections at a time that belong to one client for a while (MULTI, WATCH, blocking commands, MONITOR). Default: 2000,
+    /// a fifth of the clients that a Redis server admits by default.
+    pub max_leases: u32,
+    /// Kind redis-cluster: most times that one command is sent on because its keys are elsewhere (MOVED, ASK, TRYAGAIN). Default: 5, as client
+    /// libraries have it. 0: the redirection reaches the client.
+    pub max_redirections: u32,
     /// Kind memory: bytes of data kept. Default: 256mb.
     pub max_memory: u64,
     /// When an endpoint counts as down.
@@ -155,6 +161,8 @@ impl Upstream {
             command_timeout: Duration::from_millis(500),
             coherence: Coherence::Auto,
             heartbeat: Heartbeat::default(),
+            max_leases: 2000,
+            max_redirections: 5,
             max_memory: 256 << 20,
             breaker: Breaker::default(),
             health_check: HealthCheck::default(),
@@ -178,17 +186,26 @@ impl Upstream {
             command_timeout: section.value("command_timeout", default.command_timeout, units::duration),
             coherence: section.value("coherence", default.coherence, |value| units::choice(value, &COHERENCES)),
             heartbeat: Heartbeat::read(section.section("heartbeat")),
+            max_leases: section.value("max_leases", default.max_leases, units::count),
+            max_redirections: section.value("max_redirections", default.max_redirections, units::count),
             max_memory: section.value("max_memory", default.max_memory, units::size),
             breaker: Breaker::read(section.section("breaker")),
             health_check: HealthCheck::read(section.section("health_check")),
             ..default
         };
-        if section.has("max_memory") && kind.is_some_and(|kind| kind != Kind::Memory) {
-            let wrong = Wrong::new(
-                "max_memory belongs to kind memory",
-                "remove it; the near-cache has its own near_cache.max_memory",
-            );
-            section.report("max_memory", wrong);
+        let misplaced = |key: &str, out_of_place: bool, problem: &str, remedy: &str| {
+            if out_of_place && section.has(key) {
+                section.report(key, Wrong::new(problem, remedy));
+            }
+        };
+        if let Some(kind) = kind {
+            let (memory, cluster) = (kind == Kind::Memory, kind == Kind::RedisCluster);
+            let remedy = "remove it; the near-cache has its own near_cache.max_memory";
+            misplaced("max_memory", !memory, "max_memory belongs to kind memory", remedy);
+            let remedy = "remove it; this data lives in the proxy itself";
+            misplaced("max_leases", memory, "kind memory has no connections to lease", remedy);
+            let remedy = "remove it; only the nodes of a cluster send a command elsewhere";
+            misplaced("max_redirections", !cluster, "max_redirections belongs to kind redis-cluster", remedy);
         }
         section.finish();
         upstream

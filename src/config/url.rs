@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `redis://[user:pass@]host[:port][/db]`, `rediss://` with TLS | kind redis |
 //! | `redis+unix://[user:pass@]/path` | kind redis on a Unix socket |
-//! | `redis-cluster://h1:p,h2:p` | kind redis-cluster |
-//! | `redis-sentinel://h1:p,h2:p/primary-name[/db]` | kind redis-sentinel |
+//! | `redis-cluster://[user:pass@]h1:p,h2:p` | kind redis-cluster |
+//! | `redis-sentinel://[user:pass@]h1:p,h2:p/primary-name[/db]` | kind redis-sentinel |
 //! | `memcached://h1:p,h2:p` | kind memcached |
 //! | `memory://` | kind memory |
 //!
@@ -185,6 +185,23 @@ mod tests {
         assert_eq!(upstream.username.as_deref(), Some("app"));
         assert_eq!(upstream.password.unwrap().expose(), "p@ss/w");
         assert_eq!(upstream.database, 3);
+    }
+
+    #[test]
+    fn urls_of_clusters_and_sentinels_carry_credentials() {
+        for (url, kind, endpoints) in [
+            ("redis-cluster://app:p%2Fw@h1:7000,[::1]:7001", Kind::RedisCluster, "h1:7000 [::1]:7001"),
+            ("redis-sentinel://app:p%2Fw@h1:26380,h2/prim%20ary/3", Kind::RedisSentinel, "h1:26380 h2:26379"),
+        ] {
+            let (_, upstream) = upstream(url).unwrap();
+            let list: Vec<_> = upstream.endpoints.iter().map(Address::to_string).collect();
+            assert_eq!((upstream.kind, &*list.join(" ")), (kind, endpoints), "{url}");
+            assert_eq!(upstream.username.as_deref(), Some("app"), "{url}");
+            assert_eq!(upstream.password.unwrap().expose(), "p/w", "{url}");
+            let sentinel = kind == Kind::RedisSentinel;
+            assert_eq!(upstream.primary_name.as_deref(), sentinel.then_some("prim ary"), "{url}");
+            assert_eq!(upstream.database, if sentinel { 3 } else { 0 }, "{url}");
+        }
     }
 
     #[test]

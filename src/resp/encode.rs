@@ -96,7 +96,7 @@ pub fn push(out: &mut Vec<u8>, len: usize) {
 }
 
 #[inline]
-fn head(out: &mut Vec<u8>, kind: u8, len: usize) {
+pub(super) fn head(out: &mut Vec<u8>, kind: u8, len: usize) {
     out.push(kind);
     number::write_length(out, len);
     out.extend_from_slice(b"\r\n");

@@ -2,17 +2,20 @@
 //!
 //! Four small parts that share no state: [`decode`] turns client bytes into commands, [`scan`] finds where a reply
 //! ends without looking inside it, [`convert`] rewrites a RESP3 reply for a RESP2 client, and [`encode`] is the one
-//! place where a reply of Larder's own is written. [`number`] holds the strict decimal integers beneath all four.
+//! place where a reply of Larder's own is written. [`number`] holds the strict decimal integers beneath all four, and
+//! [`view`] looks inside a reply where that is needed, as [`gather`] does to join the replies of a split command.
 //!
 //! Source of the format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 pub mod convert;
 pub mod decode;
 pub mod encode;
+pub mod gather;
 pub mod number;
 pub mod scan;
 #[cfg(test)]
 mod values;
+pub mod view;
 
 /// The protocol version that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

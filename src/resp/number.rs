@@ -11,7 +11,7 @@ const SHORT: usize = 10;
 ///
 /// `None` says only that it is not a whole, short and correct one; callers then find out why.
 #[inline]
-pub(super) fn length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+pub fn length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
     let line = buf.get(at..)?;
     let mut value = 0u64;
     let mut digits = 0;
@@ -69,8 +69,9 @@ pub(super) fn write_length(out: &mut Vec<u8>, value: usize) {
     write_unsigned(out, value as u64);
 }
 
+/// Appends `value` in decimal.
 #[inline]
-fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
+pub fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
         return;

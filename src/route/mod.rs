@@ -5,7 +5,7 @@
 
 use crate::cache::policy::Lifetime;
 use crate::command::Spec;
-use crate::config::Config;
+use crate::config::{self, Config, ReadFrom};
 
 /// The compiled routes.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Routes {
     routes: Vec<Route>,
     /// For keys that no pattern matches.
     rest: Policy,
+    /// Whether any route reads from replicas.
+    pub replicas: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Policy {
     pub pattern: String,
     /// Whether replies are cached.
     pub cached: bool,
+    /// Whether replicas are read from. What they say may be old, and is never cached.
+    pub from_replicas: bool,
     /// For how long.
     pub lifetime: Lifetime,
     /// Only these commands' replies, by lower-case name; every cacheable one if `None`.
@@ -39,13 +43,18 @@ pub struct Policy {
 impl Routes {
     /// Compiles the routes of a checked configuration.
     pub fn of(config: &Config) -> Self {
-        let policy = |pattern: &str, route: Option<&crate::config::RouteCache>| Policy {
-            pattern: pattern.to_owned(),
-            cached: route.is_none_or(|route| route.enabled),
-            lifetime: Lifetime::of(&config.near_cache, route),
-            commands: route
-                .and_then(|route| route.commands.as_ref())
-                .map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect()),
+        let policy = |pattern: &str, route: Option<&config::Route>| {
+            let from_replicas = route.is_some_and(|route| route.read_from == ReadFrom::ReplicaPreferred);
+            let cache = route.map(|route| &route.cache);
+            Policy {
+                pattern: pattern.to_owned(),
+                cached: !from_replicas && cache.is_none_or(|cache| cache.enabled),
+                from_replicas,
+                lifetime: Lifetime::of(&config.near_cache, cache),
+                commands: cache
+                    .and_then(|cache| cache.commands.as_ref())
+                    .map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect()),
+            }
         };
         let mut routes = Vec::new();
         for route in &config.routes {
@@ -53,12 +62,13 @@ impl Routes {
                 routes.push(Route {
                     pattern: pattern.as_bytes().into(),
                     literal: pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len()),
-                    policy: policy(pattern, Some(&route.cache)),
+                    policy: policy(pattern, Some(route)),
                 });
             }
         }
         routes.sort_by_key(|route| std::cmp::Reverse(route.literal));
-        Self { routes, rest: policy("", None) }
+        let replicas = routes.iter().any(|route| route.policy.from_replicas);
+        Self { routes, rest: policy("", None), replicas }
     }
 
     /// The policy for a key.

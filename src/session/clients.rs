@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Micros;
+use crate::origin::Node;
 
 /// One client, as others may see it.
 #[derive(Debug)]
@@ -28,10 +29,23 @@ pub struct Client {
     pub database: AtomicU32,
     /// 2 or 3.
     pub proto: AtomicU8,
+    /// Channels, patterns and shard channels that it is subscribed to.
+    pub subscriptions: [AtomicU32; 3],
     /// When its last batch of commands was read.
     pub active_at: AtomicU64,
+    /// Where its command blocks, while one does.
+    pub blocked: Mutex<Option<Blocked>>,
     /// It is to be closed, and no longer shown.
     pub killed: AtomicBool,
+}
+
+/// Where a client's command blocks.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    /// The server.
+    pub node: Arc<Node>,
+    /// That server's number of the connection (CLIENT ID); 0 while it is not connected yet.
+    pub number: Arc<AtomicU64>,
 }
 
 /// What a client has told of itself.
@@ -75,6 +89,21 @@ impl Client {
             command.clear();
             command.push_str(name);
         }
+    }
+
+    /// Notes where its command blocks, or that none does any more.
+    pub fn block(&self, blocked: Option<Blocked>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = blocked;
+    }
+
+    /// Where its command blocks.
+    pub fn blocked(&self) -> Option<Blocked> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it is subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// What it has told; held only for a moment.
@@ -129,9 +158,19 @@ impl Clients {
         self.lock().clients.values().filter(stays).cloned().collect()
     }
 
+    /// The client of that number.
+    pub fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.lock().clients.get(&id).cloned()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.lock().clients.len()
+    }
+
+    /// How many wait for a command that blocks.
+    pub fn blocked(&self) -> usize {
+        self.lock().clients.values().filter(|client| client.blocked().is_some()).count()
     }
 
     /// Whether there are none.

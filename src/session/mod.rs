@@ -2,14 +2,21 @@
 //!
 //! * [`replies`]: its replies in the order of its commands.
 //! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
+//! * [`gathering`]: a reply that several nodes have a part in.
+//! * [`lease`], [`transaction`]: connections that it has to itself, and what for.
+//! * [`subscriptions`]: what it is subscribed to, and the messages that come of it.
 //! * [`clients`]: what the process knows of all clients (CLIENT LIST).
 //! * [`local`]: the commands that Larder answers itself.
 
 pub mod clients;
+pub mod gathering;
+pub mod lease;
 pub mod local;
 pub mod receiver;
 pub mod replies;
 mod state;
+pub mod subscriptions;
+pub mod transaction;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -28,11 +35,13 @@ use crate::net::Stream;
 use crate::resp::decode::Decoder;
 use crate::resp::{Proto, encode};
 use crate::serve::{Flow, serve};
+use crate::tracking::mode::After;
+use crate::tracking::{self, Who};
 use crate::worker::Worker;
 use clients::Client;
 pub use replies::write_resp3;
 use state::ALLOWANCE;
-pub use state::{Ending, ReplyMode, State};
+pub use state::{Ending, NO_SLOT, ReplyMode, State};
 
 /// One client.
 #[derive(Debug)]
@@ -65,6 +74,8 @@ const PATIENCE: u32 = 20;
 const BACKLOG: u64 = 8;
 /// How long a client may take to see that its session has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How much of what a blocked client sends is taken before it is served.
+const READ_AHEAD: usize = 1 << 20;
 /// Batches in a row before other sessions get their turn.
 const TURNS: usize = 4;
 
@@ -87,8 +98,12 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
         state.ending = Ending::Now;
         state.replies.abandon();
-        state.lane = None;
+        state.drop_subscriptions(&session);
+        state.lanes.clear();
+        state.leave_leases();
         state.waker = None;
+        session.want_no_lease(&mut state);
+        session.stop_tracking(&mut state);
     }
     worker.leave(&session);
     let farewell = async {
@@ -128,7 +143,45 @@ impl Session {
         if state.replies.bare() {
             state.replies.adopt(self.worker.lend_buffer());
         }
-        state.replies.arrive(seq, count, |out| write(out, proto));
+        let after = state.tracking.as_mut().and_then(|tracking| tracking.take_after(seq));
+        if let Some(after) = after {
+            let mut reply = Vec::new();
+            write(&mut reply, proto);
+            state.replies.arrive(seq, count, |out| out.extend_from_slice(&reply));
+            self.tell_after(&after, &reply);
+        } else {
+            state.replies.arrive(seq, count, |out| write(out, proto));
+        }
+        state.wake();
+    }
+
+    /// What a client that tracks has to be told behind a reply that came past the near-cache.
+    fn tell_after(&self, after: &After, reply: &[u8]) {
+        let keys = match after {
+            After::Read(keys) => keys,
+            After::OwnWrite(keys) if reply.starts_with(b"-") => keys,
+            After::OwnWrite(_) => return,
+        };
+        let who = Who { worker: self.worker.number, session: self.id };
+        for key in keys {
+            tracking::tell(&self.worker.app, &[who], &tracking::message(&[key]));
+        }
+    }
+
+    /// CLIENT TRACKING is off from here on.
+    pub fn stop_tracking(&self, state: &mut State) {
+        if state.tracking.take().is_some() {
+            self.worker.app.register.leave(self.id);
+        }
+    }
+
+    /// One of the primaries that a WAIT asks has answered; the next one is asked when the command is served again.
+    pub fn waited(&self, reply: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        state.lane_owed = state.lane_owed.saturating_sub(1);
+        if let Some(progress) = &mut state.waiting {
+            progress.answered(reply);
+        }
         state.wake();
     }
 
@@ -137,6 +190,28 @@ impl Session {
         let mut state = self.state.borrow_mut();
         state.lane_owed = state.lane_owed.saturating_sub(count);
         state.opaque_owed = state.opaque_owed.saturating_sub(opaque);
+    }
+
+    /// More of a stream that the client has asked for (MONITOR).
+    pub fn stream(&self, bytes: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if bytes.is_empty() || state.ending >= Ending::Now {
+            return;
+        }
+        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
+            state.end(Ending::Overfull);
+            return;
+        }
+        state.replies.push(|out| out.extend_from_slice(bytes));
+        state.wake();
+    }
+
+    /// Has another look at what it waits for.
+    pub fn wake_soon(&self) {
+        // If it is being served this moment, its next tick will do.
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            state.wake();
+        }
     }
 
     /// A reply that came by way of another worker.
@@ -183,7 +258,7 @@ impl Session {
             let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
             state.output_allowance = state.output_allowance.saturating_mul(2).min(most.max(ALLOWANCE));
             state.wake();
-        } else if state.stalled {
+        } else if state.stalled || state.sated {
             state.wake();
         }
     }
@@ -219,6 +294,10 @@ impl Session {
                 state.output_allowance = ALLOWANCE;
             } else if ending || self.must_wait(&mut state) {
                 state.waker = Some(cx.waker().clone());
+                // A client that leaves while it is blocked frees its connection at once.
+                if !ending && state.blocked.is_some() && self.read_ahead(cx, &mut state, io)? {
+                    return Poll::Ready(Ok(()));
+                }
                 return Poll::Pending;
             }
             if turn >= TURNS {
@@ -247,6 +326,7 @@ impl Session {
         }
         state.stalled
             || state.busy
+            || state.blocked.is_some()
             || state.starved
             || state.replies.held() >= ALLOWANCE
             || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
@@ -278,9 +358,11 @@ impl Session {
                             state.set_reply_mode(ReplyMode::Skip);
                         }
                         match serve(self, state, &command) {
-                            Flow::Next => {}
+                            Flow::Next => self.want_no_lease(state),
                             Flow::Stall => {
                                 state.stalled = true;
+                                // It will be counted when it is served.
+                                self.worker.counters.commands.sub(1);
                                 if state.reply_mode == ReplyMode::Skip {
                                     state.set_reply_mode(ReplyMode::SkipNext);
                                     state.replies.mute(false);
@@ -350,6 +432,27 @@ impl Session {
         ready!(polled)?;
         self.note_read(io, read);
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads what a blocked client sends, to be served later; whether it has gone.
+    fn read_ahead(&self, cx: &mut Context<'_>, state: &mut State, io: &mut Io) -> io::Result<bool> {
+        state.sated = false;
+        while io.input.len() - io.served < READ_AHEAD {
+            let mut scratch = self.worker.scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(read) => read?,
+            }
+            if buffer.filled().is_empty() {
+                return Ok(true);
+            }
+            io.input.extend_from_slice(buffer.filled());
+            self.worker.counters.input_bytes.add(buffer.filled().len() as u64);
+        }
+        // Nothing wakes a reader that does not read: from here on the end is looked for at each tick.
+        state.sated = true;
+        Ok(io.stream.peer_has_closed())
     }
 
     fn note_read(&self, io: &mut Io, count: usize) {

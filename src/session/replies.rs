@@ -2,6 +2,9 @@
 //!
 //! A reply that is known at once goes straight to the output, unless an earlier one is still awaited: then it lines
 //! up behind it. The usual pipeline of hits therefore never touches the queue.
+//!
+//! A push (a message, an invalidation) lines up like a reply, so that it neither splits one nor overtakes the reply that
+//! it concerns. Only a blocking command holds no push up: it may take for ever.
 
 use std::collections::VecDeque;
 
@@ -38,12 +41,14 @@ enum Slot {
 struct Awaited {
     /// Replies still to come.
     left: u32,
-    /// What came while an earlier slot was still awaited.
+    /// What came while an earlier slot was still awaited: replies, or before that of a blocking command, pushes.
     early: Vec<u8>,
     /// The protocol version when the command was read.
     proto: Proto,
     /// Whether the reply is wanted.
     muted: bool,
+    /// One reply that may take for ever; pushes go before it.
+    blocking: bool,
 }
 
 impl Replies {
@@ -73,6 +78,25 @@ impl Replies {
         }
     }
 
+    /// A push is written by `write`: behind every reply that is awaited, but before that of a blocking command. It is
+    /// wanted even if replies are not (CLIENT REPLY OFF), as in Redis.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let alone = self.slots.len() == 1;
+        match self.slots.back_mut() {
+            None => write(&mut self.out),
+            Some(Slot::Awaited(slot)) if slot.blocking && slot.left > 0 => {
+                if alone {
+                    write(&mut self.out);
+                } else {
+                    let before = slot.early.len();
+                    write(&mut slot.early);
+                    self.lined_up += slot.early.len() - before;
+                }
+            }
+            _ => write(self.lined_up()),
+        }
+    }
+
     /// Replies of the commands from here on are wanted, or not.
     pub fn mute(&mut self, muted: bool) {
         self.muted = muted;
@@ -85,12 +109,30 @@ impl Replies {
 
     /// A place for one reply that will come later; its number.
     pub fn await_one(&mut self, proto: Proto) -> u64 {
+        self.await_reply(proto, self.muted)
+    }
+
+    /// A place for pushes that answer a command (SUBSCRIBE): wanted even if replies are not.
+    pub fn await_pushes(&mut self, proto: Proto) -> u64 {
+        self.await_reply(proto, false)
+    }
+
+    fn await_reply(&mut self, proto: Proto, muted: bool) -> u64 {
         if let Some(Slot::Ready(bytes)) = self.slots.back() {
             self.lined_up += bytes.len();
         }
-        self.slots.push_back(Slot::Awaited(Awaited { left: 1, early: Vec::new(), proto, muted: self.muted }));
+        self.slots.push_back(Slot::Awaited(Awaited { left: 1, early: Vec::new(), proto, muted, blocking: false }));
         self.owed += 1;
         self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The place that was just taken is for the reply of a command that may take for ever.
+    pub fn mark_blocking(&mut self, seq: u64) {
+        if seq + 1 == self.first + self.slots.len() as u64
+            && let Some(Slot::Awaited(slot)) = self.slots.back_mut()
+        {
+            slot.blocking = true;
+        }
     }
 
     /// The place that was just taken is not needed after all.
@@ -112,7 +154,7 @@ impl Replies {
             return false;
         }
         match self.slots.back_mut() {
-            Some(Slot::Awaited(slot)) if slot.muted == self.muted && slot.left > 0 => {
+            Some(Slot::Awaited(slot)) if slot.muted == self.muted && !slot.blocking && slot.left > 0 => {
                 slot.left += 1;
                 self.owed += 1;
                 true
@@ -336,6 +378,63 @@ mod tests {
         arrive(&mut replies, second, 1, b"second");
         assert_eq!((replies.held(), replies.unsent()), (0, 28));
         assert!(replies.complete());
+    }
+
+    #[test]
+    fn a_push_lines_up_behind_what_is_awaited_and_in_front_of_what_is_not_yet() {
+        let mut replies = Replies::default();
+        replies.push(|out| out.extend_from_slice(b"p1"));
+        let first = replies.await_one(Proto::Resp3);
+        replies.push(|out| out.extend_from_slice(b"p2"));
+        replies.now().extend_from_slice(b"r");
+        replies.push(|out| out.extend_from_slice(b"p3"));
+        assert_eq!(replies.to_send(), b"p1");
+        arrive(&mut replies, first, 1, b"first");
+        assert_eq!(replies.to_send(), b"p1firstp2rp3");
+    }
+
+    #[test]
+    fn a_push_does_not_wait_for_a_command_that_may_take_for_ever() {
+        let mut replies = Replies::default();
+        let first = replies.await_one(Proto::Resp3);
+        let blocking = replies.await_one(Proto::Resp3);
+        replies.mark_blocking(blocking);
+        replies.push(|out| out.extend_from_slice(b"p1"));
+        assert_eq!((replies.to_send(), replies.held()), (&b""[..], 2));
+        arrive(&mut replies, first, 1, b"first");
+        assert_eq!((replies.to_send(), replies.held()), (&b"firstp1"[..], 0));
+        replies.push(|out| out.extend_from_slice(b"p2"));
+        assert_eq!(replies.to_send(), b"firstp1p2");
+        arrive(&mut replies, blocking, 1, b"last");
+        replies.push(|out| out.extend_from_slice(b"p3"));
+        assert_eq!(replies.to_send(), b"firstp1p2lastp3");
+        assert!(replies.complete());
+    }
+
+    #[test]
+    fn the_reply_of_a_blocking_command_that_came_early_stays_before_later_pushes() {
+        let mut replies = Replies::default();
+        let first = replies.await_one(Proto::Resp3);
+        let blocking = replies.await_one(Proto::Resp3);
+        replies.mark_blocking(blocking);
+        assert!(!replies.await_more(blocking));
+        replies.push(|out| out.extend_from_slice(b"p1"));
+        arrive(&mut replies, blocking, 1, b"blocking");
+        replies.push(|out| out.extend_from_slice(b"p2"));
+        arrive(&mut replies, first, 1, b"first");
+        assert_eq!(replies.to_send(), b"firstp1blockingp2");
+        assert!(replies.complete() && replies.held() == 0);
+    }
+
+    #[test]
+    fn pushes_are_wanted_though_replies_are_not() {
+        let mut replies = Replies::default();
+        replies.mute(true);
+        let seq = replies.await_pushes(Proto::Resp2);
+        replies.now().extend_from_slice(b"no");
+        replies.push(|out| out.extend_from_slice(b"p2"));
+        arrive(&mut replies, seq, 1, b"p1");
+        assert_eq!(replies.to_send(), b"p1p2");
     }
 
     #[test]

@@ -4,10 +4,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use smallvec::SmallVec;
+
+use super::lease::Lease;
 use super::receiver::Receipt;
 use super::replies::Replies;
+use super::subscriptions::Subscriptions;
+use super::transaction::Transaction;
 use crate::clock::Micros;
 use crate::resp::Proto;
+use crate::serve::wait::Progress;
+use crate::tracking::Tracking;
 use crate::upstream::lane::Lane;
 use crate::upstream::{Credentials, Identity};
 
@@ -26,10 +33,18 @@ pub struct State {
     pub credentials: Option<Arc<Credentials>>,
     /// What becomes of replies (CLIENT REPLY).
     pub reply_mode: ReplyMode,
-    /// The lane for the present identity, once one was needed.
-    pub lane: Option<Rc<Lane<Receipt>>>,
-    /// The slot into which the last forwarded command's reply goes.
-    pub lane_seq: u64,
+    /// The lanes for the present identity, by the number of their node, once they were needed.
+    pub lanes: SmallVec<[(u32, Rc<Lane<Receipt>>); 1]>,
+    /// The slot into which the last forwarded command's reply goes, and the node that it was sent to.
+    pub lane_seq: (u32, u64),
+    /// The places of the last forwarded command and of the last forwarded write that have one of their own.
+    pub last_sent: u64,
+    /// See `last_sent`.
+    pub last_write_sent: u64,
+    /// A command that was sent has to wait: those behind it are not sent before it has its answer.
+    pub drain_lanes: bool,
+    /// The number of the map by which the last command was sent.
+    pub map_version: u64,
     /// Replies awaited on lanes.
     pub lane_owed: u32,
     /// Reads awaited on the tracked connection.
@@ -40,13 +55,29 @@ pub struct State {
     pub drain_first: bool,
     /// An answer is being worked out (AUTH); the commands behind it wait.
     pub busy: bool,
-    /// A MULTI was refused and its EXEC has not come yet: writes are refused too.
-    pub in_refused_transaction: bool,
+    /// CLIENT TRACKING, while it is on.
+    pub tracking: Option<Box<Tracking>>,
+    /// A transaction under way.
+    pub transaction: Option<Box<Transaction>>,
+    /// A command that may block, and whose reply the commands behind it wait for.
+    pub blocked: Option<Lease>,
+    /// How far a WAIT over several primaries has come.
+    pub waiting: Option<Box<Progress>>,
+    /// MONITOR.
+    pub monitor: Option<Lease>,
+    /// Since when a command has waited for a connection to lease.
+    pub wants_lease_since: Option<Micros>,
+    /// What it is subscribed to, or asks for; most clients are not subscribers.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// Bytes of pushes that the client may not have taken yet: never less than there are.
+    pub(super) pushed: usize,
     /// When the present batch of commands was read.
     pub now: Micros,
     /// How the session ends, if it does.
     pub ending: Ending,
     pub(super) stalled: bool,
+    /// It is blocked and has sent so much that no more is read.
+    pub(super) sated: bool,
     /// The client has taken something since the last tick.
     pub(super) took: bool,
     /// For how many ticks it has taken nothing while more than limits.max_output waited for it.
@@ -86,6 +117,9 @@ pub enum Ending {
 /// Output beyond which a client's further commands wait until it has taken some.
 pub(super) const ALLOWANCE: usize = 256 << 10;
 
+/// No slot that a further reply could share.
+pub const NO_SLOT: (u32, u64) = (u32::MAX, u64::MAX);
+
 // === impl State ===
 
 impl State {
@@ -97,17 +131,29 @@ impl State {
             home_database: database,
             credentials: None,
             reply_mode: ReplyMode::On,
-            lane: None,
-            lane_seq: u64::MAX,
+            lanes: SmallVec::new(),
+            lane_seq: NO_SLOT,
+            last_sent: 0,
+            last_write_sent: 0,
+            drain_lanes: false,
+            map_version: 0,
             lane_owed: 0,
             reads_owed: 0,
             opaque_owed: 0,
             drain_first: false,
             busy: false,
-            in_refused_transaction: false,
+            tracking: None,
+            transaction: None,
+            blocked: None,
+            waiting: None,
+            monitor: None,
+            wants_lease_since: None,
+            subscriptions: None,
+            pushed: 0,
             now: Micros(0),
             ending: Ending::Open,
             stalled: false,
+            sated: false,
             took: false,
             unread_for: 0,
             output_allowance: ALLOWANCE,
@@ -123,8 +169,8 @@ impl State {
 
     /// The database, protocol version or user is about to change.
     pub fn change_identity(&mut self) {
-        self.lane = None;
-        self.lane_seq = u64::MAX;
+        self.lanes = SmallVec::new();
+        self.lane_seq = NO_SLOT;
         self.drain_first = self.lane_owed > 0 || self.reads_owed > 0;
     }
 
@@ -133,9 +179,30 @@ impl State {
         self.change_identity();
         self.proto = Proto::Resp2;
         self.database = self.home_database;
-        self.in_refused_transaction = false;
+        self.free_leases();
         self.credentials = None;
         self.set_reply_mode(ReplyMode::On);
+    }
+
+    /// Whether the client wants to hear of changes to what the present command reads.
+    #[inline]
+    pub fn tracks(&self) -> bool {
+        self.tracking.as_ref().is_some_and(|tracking| tracking.tracks())
+    }
+
+    /// Ends everything that holds a connection of its own.
+    fn free_leases(&mut self) {
+        self.transaction = None;
+        self.blocked = None;
+        self.waiting = None;
+        self.monitor = None;
+    }
+
+    /// The same for a session that ends. But EXEC, once sent, is carried out: its connection is freed by its reply.
+    pub(super) fn leave_leases(&mut self) {
+        let ending = self.transaction.take_if(|transaction| transaction.owes_an_end());
+        self.free_leases();
+        self.transaction = ending;
     }
 
     /// Switches replies on or off from the next command on.

@@ -42,14 +42,26 @@ pub enum HashFields {
     LiveOn,
 }
 
+/// When an endpoint that gave no answer is asked again.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// Redis's default number of databases.
 pub const DATABASES: u32 = 16;
 
-/// Asks an endpoint about itself again and again: whenever it was restarted or replaced, `learn` gets what it says
+/// Asks the endpoint that `endpoint` names about itself again and again: whenever it was restarted or replaced, `learn` gets what it says
 /// and its raw COMMAND reply.
-pub async fn watch(endpoint: Arc<Endpoint>, every: Duration, learn: impl Fn(Learned, Option<Vec<u8>>)) {
+pub async fn watch(
+    endpoint: impl Fn() -> Option<Arc<Endpoint>>,
+    every: Duration,
+    learn: impl Fn(Learned, Option<Vec<u8>>),
+) {
     let mut known = Learned::default();
     loop {
+        let Some(endpoint) = endpoint() else {
+            // Nobody is known who could be asked.
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
         match ask(&endpoint).await {
             Ok(learned) => {
                 if learned.run_id != known.run_id || learned.version != known.version {
@@ -61,7 +73,7 @@ pub async fn watch(endpoint: Arc<Endpoint>, every: Duration, learn: impl Fn(Lear
             }
             Err(error) => {
                 tracing::debug!(upstream = %endpoint.upstream, "control connection: {error}");
-                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

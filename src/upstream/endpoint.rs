@@ -8,13 +8,30 @@ use crate::config::{self, Address, Secret};
 use crate::net::ClientTls;
 use crate::resp::Proto;
 
+/// What a server is needed for, hence what is made sure of when a connection to it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Whatever it is.
+    Any,
+    /// It has to be a primary and is asked so (ROLE): Sentinel may have made it a replica a moment ago.
+    Primary,
+    /// It owns slots of a cluster, and its heartbeat tells whether it knows of changes to them (CLUSTER INFO).
+    ClusterPrimary,
+    /// It is read though it may lag behind.
+    Replica,
+    /// The same in a cluster, where a replica has to be told (READONLY).
+    ClusterReplica,
+}
+
 /// An address of an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// The upstream's name in the configuration.
     pub upstream: String,
     /// Where it is.
     pub address: Address,
+    /// What it is needed for.
+    pub duty: Duty,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<ClientTls>>,
     /// Who we are there, unless a client brings its own credentials.
@@ -90,12 +107,18 @@ impl Endpoint {
         Ok(Self {
             upstream: name.to_owned(),
             address: address.clone(),
+            duty: Duty::Any,
             tls,
             credentials,
             connect_timeout: upstream.connect_timeout,
             command_timeout: upstream.command_timeout,
             heartbeat: upstream.heartbeat,
         })
+    }
+
+    /// Another server of the same upstream.
+    pub fn at(&self, address: Address, duty: Duty) -> Self {
+        Self { address, duty, ..self.clone() }
     }
 
     /// The error that a client gets for a failure.
@@ -106,6 +129,9 @@ impl Endpoint {
             // With the code in front that client libraries go by: NOAUTH, WRONGPASS, LOADING.
             return own_words.clone();
         }
-        format!("ERR upstream '{}' at {} {failure}", self.upstream, self.address)
+        // Nothing was sent to a server that cannot be reached: the command may be repeated, which MASTERDOWN says to client
+        // libraries. What was sent may have been carried out.
+        let code = if matches!(failure, Failure::Connect(_)) { "MASTERDOWN" } else { "ERR" };
+        format!("{code} upstream '{}' at {} {failure}", self.upstream, self.address)
     }
 }

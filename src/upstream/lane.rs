@@ -4,6 +4,9 @@
 //! in one go when the sessions that are ready have had their turn, and hands replies back in order. A session always
 //! uses the same lane for an identity, so its commands keep their order. Nothing is ever sent twice: when the
 //! connection breaks, every receiver learns that its command's fate is unknown.
+//!
+//! A leased lane is the same thing for one session at a time (MULTI, blocking commands, MONITOR). What it holds at the
+//! server ends with its connection, so it never connects a second time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -24,6 +28,8 @@ pub trait Receiver {
     fn replies(&mut self, bytes: &[u8], count: u32, latency: Micros);
     /// No replies will come for the last `count` commands.
     fn lost(&mut self, count: u32, error: &str);
+    /// The same, because the lane was closed from this side: nobody waits for them, and the endpoint is not to blame.
+    fn closed(&mut self, count: u32);
     /// Whether a further command with this token can be answered through this receiver too.
     fn takes(&self, token: (u64, u64)) -> bool;
 }
@@ -39,6 +45,12 @@ pub struct Lane<R> {
     scratch: Rc<RefCell<Box<[u8]>>>,
     /// When something was last sent.
     used_at: Cell<Micros>,
+    /// It is leased: its first connection is its only one.
+    leased: bool,
+    /// How long a reply may take.
+    patience: Cell<Micros>,
+    /// The number that the server gave a leased connection (CLIENT ID); 0 until it is known.
+    client_id: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -51,6 +63,8 @@ struct Inner<R> {
     heard_at: Micros,
     /// The oldest command has waited too long: this connection is to be given up.
     late: bool,
+    /// The endpoint has left the upstream: nothing waits for it any longer.
+    cut: bool,
     /// Nobody uses the lane any more: its task is to end.
     closing: bool,
 }
@@ -76,12 +90,26 @@ enum Phase {
 
 /// How long failed connection attempts are not repeated: from the first to the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Why a command is not waited for any more.
+const LEFT: &str = "it has left the upstream";
+/// The count of a command whose replies never end.
+const ENDLESS: u32 = u32::MAX;
 /// A lane whose endpoint takes no bytes holds at most this much; sessions then wait.
 const CONGESTED: usize = 16 << 20;
 
 impl<R: Receiver + 'static> Lane<R> {
     /// A lane that connects when it is first used. `scratch` is the worker's read buffer.
     pub fn start(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>) -> Rc<Self> {
+        Self::launch(endpoint, identity, scratch, false)
+    }
+
+    /// A lane for one session at a time, with one connection in its life.
+    pub fn lease(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>) -> Rc<Self> {
+        Self::launch(endpoint, identity, scratch, true)
+    }
+
+    fn launch(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>, leased: bool) -> Rc<Self> {
+        let patience = Cell::new(Micros::of(endpoint.command_timeout));
         let lane = Rc::new(Self {
             endpoint,
             identity,
@@ -93,10 +121,14 @@ impl<R: Receiver + 'static> Lane<R> {
                 phase: Phase::Idle,
                 heard_at: Micros(0),
                 late: false,
+                cut: false,
                 closing: false,
             }),
             scratch,
             used_at: Cell::new(Micros::now()),
+            leased,
+            patience,
+            client_id: Arc::default(),
         });
         tokio::task::spawn_local(Rc::clone(&lane).run());
         lane
@@ -133,10 +165,41 @@ impl<R: Receiver + 'static> Lane<R> {
         self.used_at.set(now);
     }
 
+    /// Sends a command whose replies never end.
+    pub fn send_endless(&self, request: &[u8], now: Micros, receiver: R) {
+        self.send(request, (0, 0), now, || receiver);
+        if let Some(last) = self.inner.borrow_mut().pending.back_mut() {
+            last.count = ENDLESS;
+        }
+    }
+
+    /// From now on a reply may take the command timeout and `more`; `None` for ever.
+    pub fn wait_for(&self, more: Option<Duration>) {
+        let wait = |more| Micros::of(self.endpoint.command_timeout).plus(Micros::of(more));
+        self.patience.set(more.map_or(Micros::NEVER, wait));
+    }
+
+    /// Whether it can be given to another session: its connection is up and owes nothing.
+    pub fn is_vacant(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.pending.is_empty() && matches!(inner.phase, Phase::Up) && !inner.late && !inner.cut && !inner.closing
+    }
+
+    /// Whether its task has been told to end, or its only connection is over.
+    pub fn closed(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.closing || matches!(inner.phase, Phase::Down { until: Micros::NEVER, .. })
+    }
+
+    /// The server's number of a leased connection (CLIENT ID); 0 until it is known.
+    pub fn client_id(&self) -> &Arc<AtomicU64> {
+        &self.client_id
+    }
+
     /// Looks after the connection: called a few times a second. Tells when a command has waited too long.
     pub fn tick(&self, now: Micros) {
         let mut inner = self.inner.borrow_mut();
-        let limit = Micros::of(self.endpoint.command_timeout);
+        let limit = self.patience.get();
         // Oldest request, not last write: traffic alone is no sign of life. Bytes of a long reply are.
         let late = inner.pending.front().is_some_and(|oldest| {
             now.since(oldest.sent_at) > limit && now.since(inner.heard_at) > limit && matches!(inner.phase, Phase::Up)
@@ -146,6 +209,19 @@ impl<R: Receiver + 'static> Lane<R> {
             if let Some(waker) = inner.waker.take() {
                 waker.wake();
             }
+        }
+    }
+
+    /// The endpoint has left the upstream. A command that may take longer than others (it blocks, or never ends) is not
+    /// waited for any more: perhaps nobody is there to answer it.
+    pub fn cut(&self) {
+        if self.patience.get() <= Micros::of(self.endpoint.command_timeout) {
+            return;
+        }
+        let mut inner = self.inner.borrow_mut();
+        inner.cut = true;
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
         }
     }
 
@@ -168,10 +244,9 @@ impl<R: Receiver + 'static> Lane<R> {
         loop {
             self.wait_for_work().await;
             if self.inner.borrow().closing {
-                return;
+                return self.end();
             }
-            let wire = wire::open(&self.endpoint, &self.identity, "larder", &[]).await;
-            let failure = match wire {
+            let failure = match self.open().await {
                 Ok(wire) => {
                     failures = 0;
                     let error = self.serve(wire).await;
@@ -185,8 +260,23 @@ impl<R: Receiver + 'static> Lane<R> {
                     failure
                 }
             };
+            if self.inner.borrow().closing {
+                return self.end();
+            }
             self.fail(&failure, failures);
+            if self.leased {
+                return;
+            }
         }
+    }
+
+    async fn open(&self) -> Result<Wire, Failure> {
+        if !self.leased {
+            return wire::open(&self.endpoint, &self.identity, "larder", &[]).await;
+        }
+        let (wire, number) = wire::open_numbered(&self.endpoint, &self.identity, "larder-lease").await?;
+        self.client_id.store(number, Ordering::Release);
+        Ok(wire)
     }
 
     async fn wait_for_work(&self) {
@@ -213,6 +303,9 @@ impl<R: Receiver + 'static> Lane<R> {
         let error = poll_fn(|cx| {
             loop {
                 let mut inner = self.inner.borrow_mut();
+                if inner.cut {
+                    return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, LEFT));
+                }
                 if inner.late || inner.closing {
                     return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
                 }
@@ -261,24 +354,24 @@ impl<R: Receiver + 'static> Lane<R> {
                 used += length;
                 run += 1;
             }
-            let Some(front) = inner.pending.front_mut() else {
+            let Some(front) = inner.pending.front() else {
                 if whole.is_none() {
                     return Ok(used);
                 }
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that nobody asked for"));
             };
-            if run == front.count || (whole.is_none() && run > 0) {
-                front.count -= run;
-                let latency = now.since(front.sent_at);
-                if front.count == 0 {
-                    if let Some(mut done) = inner.pending.pop_front() {
-                        // The receiver may send again (a held reply), so the lane must be free meanwhile.
-                        drop(inner);
-                        done.receiver.replies(&bytes[start..used], run, latency);
-                        inner = self.inner.borrow_mut();
-                    }
-                } else {
-                    front.receiver.replies(&bytes[start..used], run, latency);
+            if (run == front.count || (whole.is_none() && run > 0))
+                && let Some(mut front) = inner.pending.pop_front()
+            {
+                if front.count != ENDLESS {
+                    front.count -= run;
+                }
+                // The receiver may use the lane (to send again, or to give it back), so it must be free meanwhile.
+                drop(inner);
+                front.receiver.replies(&bytes[start..used], run, now.since(front.sent_at));
+                inner = self.inner.borrow_mut();
+                if front.count > 0 {
+                    inner.pending.push_front(front);
                 }
                 (start, run) = (used, 0);
             }
@@ -295,7 +388,9 @@ impl<R: Receiver + 'static> Lane<R> {
             let mut inner = self.inner.borrow_mut();
             inner.out.clear();
             inner.sent = 0;
-            inner.phase = if failures == 0 {
+            inner.phase = if self.leased {
+                Phase::Down { until: Micros::NEVER, error: error.clone() }
+            } else if failures == 0 {
                 Phase::Idle
             } else {
                 tracing::warn!(upstream = %self.endpoint.upstream, "{error}");
@@ -306,6 +401,19 @@ impl<R: Receiver + 'static> Lane<R> {
         };
         for mut pending in lost {
             pending.receiver.lost(pending.count, &error);
+        }
+    }
+
+    /// The lane has been closed. Whoever still waits is told, for what a write leaves to be done.
+    fn end(&self) {
+        let lost = {
+            let mut inner = self.inner.borrow_mut();
+            inner.out = Vec::new();
+            inner.phase = Phase::Down { until: Micros::NEVER, error: "ERR this connection was closed".to_owned() };
+            std::mem::take(&mut inner.pending)
+        };
+        for mut pending in lost {
+            pending.receiver.closed(pending.count);
         }
     }
 }
@@ -324,6 +432,7 @@ mod tests {
     impl Receiver for Nobody {
         fn replies(&mut self, _: &[u8], _: u32, _: Micros) {}
         fn lost(&mut self, _: u32, _: &str) {}
+        fn closed(&mut self, _: u32) {}
         fn takes(&self, _: (u64, u64)) -> bool {
             false
         }
@@ -337,6 +446,7 @@ mod tests {
             let endpoint = Arc::new(Endpoint {
                 upstream: "main".into(),
                 address: Address::Tcp { host: "127.0.0.1".into(), port: server.local_addr().unwrap().port() },
+                duty: super::super::endpoint::Duty::Any,
                 tls: None,
                 credentials: None,
                 connect_timeout: Duration::from_secs(5),

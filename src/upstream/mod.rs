@@ -4,17 +4,32 @@
 //!
 //! * [`wire`]: one connection's bytes: buffers, the handshake, replies split and matched in order;
 //! * [`lane`]: a shared connection of one worker, for one identity (database, protocol version, user);
+//! * [`leases`]: how many connections belong to one session alone for a while, and who waits for one;
 //! * [`tracked`]: the one connection of the process over which an endpoint's cacheable reads go, so that replies and
-//!   invalidations come in one order.
+//!   invalidations come in one order;
+//! * [`subscriber`]: the one connection of the process for what the clients of one identity have subscribed to at an
+//!   endpoint.
+//!
+//! Where a command belongs in a cluster is read from its key ([`slots`]) and, when that was wrong, from the reply
+//! ([`redirect`]). Who owns which slots a node tells ([`shards`]), and who is primary a Sentinel ([`sentinel`]).
+//! A SCAN over all of them has a cursor of its own ([`cursor`]).
 //!
 //! The control plane ([`control`]) asks an endpoint about itself through the fred client library, which is far too
 //! slow for the data plane and does not keep tracking alive (`docs/decisions/0003-data-plane.md`).
 //!
 //! Nothing here knows the cache or the sessions: replies and pushes are handed to whoever sent the request.
 
+pub mod claims;
 pub mod control;
+pub mod cursor;
 pub mod endpoint;
 pub mod lane;
+pub mod leases;
+pub mod redirect;
+pub mod sentinel;
+pub mod shards;
+pub mod slots;
+pub mod subscriber;
 pub mod tracked;
 pub mod wire;
 

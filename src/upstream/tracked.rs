@@ -23,7 +23,7 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use smallvec::SmallVec;
 
-use super::endpoint::{Endpoint, Failure};
+use super::endpoint::{Duty, Endpoint, Failure};
 use super::wire::{Wire, malformed};
 use crate::clock::Micros;
 use crate::config::Coherence;
@@ -57,6 +57,8 @@ pub enum Event<'a, J> {
     Alive {
         /// When it was sent.
         sent_at: Micros,
+        /// What came back: of a cluster's node, CLUSTER INFO.
+        reply: &'a [u8],
     },
     /// A key was changed.
     Invalidate(&'a [u8]),
@@ -86,11 +88,22 @@ pub enum Mode {
     Ttl,
 }
 
+/// What is asked of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// How changes are to be noticed.
+    pub coherence: Coherence,
+    /// Only changes under this prefix are of interest, but all of those (BCAST), and nothing is read.
+    pub prefix: Option<&'a [u8]>,
+}
+
 /// The handle through which all workers send jobs.
 #[derive(Debug)]
 pub struct Tracked<J> {
     inbox: Mutex<Vec<Job<J>>>,
     open: AtomicBool,
+    /// Nobody needs the connection any more.
+    ended: AtomicBool,
     /// Replies that the connection awaits.
     awaited: AtomicUsize,
     waker: AtomicWaker,
@@ -111,6 +124,7 @@ impl<J> Default for Tracked<J> {
         Self {
             inbox: Mutex::default(),
             open: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             awaited: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
         }
@@ -135,6 +149,16 @@ impl<J> Tracked<J> {
     /// Whether a read that nobody waits for would be in nobody's way.
     pub fn has_time(&self) -> bool {
         self.awaited.load(Ordering::Relaxed) < BUSY
+    }
+
+    /// Ends the connection for good: its server has no part in the upstream any more.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn set_open(&self) {
@@ -181,20 +205,20 @@ struct Stream<J, H> {
     heard_at: Micros,
 }
 
-/// Keeps the tracked connection of an endpoint up and serves jobs on it, for ever. Runs on one worker.
-pub async fn run<J, H>(endpoint: Arc<Endpoint>, coherence: Coherence, tracked: Arc<Tracked<J>>, mut handler: H)
+/// Keeps the tracked connection of an endpoint up and serves jobs on it, until it is ended. Runs on one worker.
+pub async fn run<J, H>(endpoint: Arc<Endpoint>, how: How<'_>, tracked: Arc<Tracked<J>>, mut handler: H)
 where
     H: FnMut(Event<'_, J>),
 {
     let mut scratch = vec![0; 64 << 10];
     let mut failures = 0u32;
     let mut said = None;
-    loop {
-        let opened = open(&endpoint, coherence).await;
+    while !tracked.ended() {
+        let opened = open(&endpoint, how).await;
         let error = match opened {
             Ok((wire, mode, proto)) => {
                 failures = 0;
-                if said != Some(mode) {
+                if said != Some(mode) && how.prefix.is_none() {
                     said = Some(mode);
                     announce(&endpoint, mode);
                 }
@@ -231,7 +255,10 @@ where
             handler(Event::Failed(job.tag));
         }
         handler(Event::Batch);
-        if failures < 2 {
+        if tracked.ended() {
+            return;
+        }
+        if failures < 2 && how.prefix.is_none() {
             tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
         }
         let wait = RECONNECT.0 * 2u32.saturating_pow(failures.min(16));
@@ -257,7 +284,11 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             if beat.poll_tick(cx).is_ready() {
                 // Register for the following beat.
                 while beat.poll_tick(cx).is_ready() {}
-                self.ask(&[b"PING"], Awaited::Heartbeat, Micros::now());
+                let question: &[&[u8]] = match endpoint.duty {
+                    Duty::ClusterPrimary => &[b"CLUSTER", b"INFO"],
+                    _ => &[b"PING"],
+                };
+                self.ask(question, Awaited::Heartbeat, Micros::now());
             }
             if watch.poll_tick(cx).is_ready() {
                 while watch.poll_tick(cx).is_ready() {}
@@ -271,6 +302,9 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
                 }
             }
             tracked.waker.register(cx.waker());
+            if tracked.ended() {
+                return Poll::Ready(io::Error::other("the server has no part in the upstream any more"));
+            }
             loop {
                 self.take_up(tracked);
                 tracked.awaited.store(self.awaited.len(), Ordering::Relaxed);
@@ -387,7 +421,7 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             Awaited::Heartbeat if frame[0] == b'-' => {
                 return Err(io::Error::other(String::from_utf8_lossy(frame).trim_end().to_owned()));
             }
-            Awaited::Heartbeat => (self.handler)(Event::Alive { sent_at }),
+            Awaited::Heartbeat => (self.handler)(Event::Alive { sent_at, reply: frame }),
             // Refused, as by an ACL that allows the read alone: nobody knows how long the value may live.
             Awaited::Expiry => self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?))),
             Awaited::Value(tag) | Awaited::Wrapped(tag, _) if self.misplaced => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::endpoint::{Endpoint, Failure, Identity};
+use super::endpoint::{Duty, Endpoint, Failure, Identity};
 use crate::net::{self, Stream};
 use crate::resp::scan::Scanner;
 use crate::resp::{Proto, encode};
@@ -26,6 +26,9 @@ const READ: usize = 64 << 10;
 /// A reply of more than this is taken for a broken stream: four times Redis's largest string.
 const MAX_REPLY: usize = 2 << 30;
 
+/// The first element of a primary's answer to ROLE.
+const MASTER: &[u8] = b"\r\nmaster\r\n";
+
 /// What is expected of the endpoint's own replies during the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
@@ -33,17 +36,37 @@ enum Need {
     Must,
     /// Good to have.
     May,
+    /// ROLE, of a server that has to be a primary.
+    Primary,
+    /// CLIENT ID, good to have.
+    Number,
 }
 
 /// Connects and introduces itself, bounded by the connect timeout. `extra` commands must be answered without error.
 pub async fn open(endpoint: &Endpoint, identity: &Identity, name: &str, extra: &[&[&[u8]]]) -> Result<Wire, Failure> {
+    let extra: Vec<_> = extra.iter().map(|words| (Need::Must, *words)).collect();
+    connect(endpoint, identity, name, &extra).await.map(|(wire, _)| wire)
+}
+
+/// The same, and the server's number of the connection (CLIENT ID). An old server has no such command, or an ACL forbids
+/// it: 0.
+pub async fn open_numbered(endpoint: &Endpoint, identity: &Identity, name: &str) -> Result<(Wire, u64), Failure> {
+    connect(endpoint, identity, name, &[(Need::Number, &[b"CLIENT", b"ID"])]).await
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    identity: &Identity,
+    name: &str,
+    extra: &[(Need, &[&[u8]])],
+) -> Result<(Wire, u64), Failure> {
     let attempt = async {
         let stream = net::connect(&endpoint.address, endpoint.tls.as_ref())
             .await
             .map_err(|error| Failure::Connect(error.to_string()))?;
         let mut wire = Wire { stream, scanner: Scanner::default(), input: Vec::new() };
-        wire.handshake(identity, name, extra).await?;
-        Ok(wire)
+        let number = wire.handshake(endpoint.duty, identity, name, extra).await?;
+        Ok((wire, number))
     };
     match tokio::time::timeout(endpoint.connect_timeout, attempt).await {
         Ok(done) => done,
@@ -52,7 +75,13 @@ pub async fn open(endpoint: &Endpoint, identity: &Identity, name: &str, extra: &
 }
 
 impl Wire {
-    async fn handshake(&mut self, identity: &Identity, name: &str, extra: &[&[&[u8]]]) -> Result<(), Failure> {
+    async fn handshake(
+        &mut self,
+        duty: Duty,
+        identity: &Identity,
+        name: &str,
+        extra: &[(Need, &[&[u8]])],
+    ) -> Result<u64, Failure> {
         let mut request = Vec::new();
         let mut needs = Vec::new();
         let mut ask = |need: Need, words: &[&[u8]]| {
@@ -78,18 +107,32 @@ impl Wire {
             ask(Need::Must, &[b"SELECT", identity.database.to_string().as_bytes()]);
         }
         ask(Need::May, &[b"CLIENT", b"SETNAME", name.as_bytes()]);
-        for words in extra {
-            ask(Need::Must, words);
+        match duty {
+            Duty::Any | Duty::Replica | Duty::ClusterPrimary => {}
+            Duty::Primary => ask(Need::Primary, &[b"ROLE"]),
+            Duty::ClusterReplica => ask(Need::Must, &[b"READONLY"]),
+        }
+        for (need, words) in extra {
+            ask(*need, words);
         }
         let lost = |error: io::Error| Failure::Lost(error.to_string());
         self.stream.write_all(&request).await.map_err(lost)?;
+        let mut number = 0;
         for need in needs {
             let reply = self.reply().await.map_err(lost)?;
-            if need == Need::Must && reply.first() == Some(&b'-') {
+            if need == Need::Number {
+                let digits = reply.strip_prefix(b":").and_then(|rest| std::str::from_utf8(rest.trim_ascii_end()).ok());
+                number = digits.and_then(|digits| digits.parse().ok()).unwrap_or_default();
+                continue;
+            }
+            if need != Need::May && reply.first() == Some(&b'-') {
                 return Err(Failure::Refused(String::from_utf8_lossy(&reply[1..]).trim_end().to_owned()));
             }
+            if need == Need::Primary && !reply.windows(MASTER.len()).any(|window| window == MASTER) {
+                return Err(Failure::Refused("MASTERDOWN the server is no longer the primary".to_owned()));
+            }
         }
-        Ok(())
+        Ok(number)
     }
 
     /// Sends one command and reads its reply, within `limit`: for the handshake and for probes, never for clients.
@@ -107,6 +150,11 @@ impl Wire {
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
         tokio::time::timeout(limit, answer).await.map_err(late)?
+    }
+
+    /// The next frame, however long it takes: for connections on which something is told now and then.
+    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+        self.reply().await
     }
 
     async fn reply(&mut self) -> io::Result<Vec<u8>> {

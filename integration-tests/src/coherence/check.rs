@@ -63,6 +63,7 @@ impl<'a> Timeline<'a> {
         let acked = acked_before(read.start);
         let same_proxy = match read.via {
             Via::Origin => acked,
+            Via::Beside => 0,
             // From the newest acknowledged one back to one that this proxy acknowledged.
             via => self.writes[..=acked].iter().rposition(|write| write.via == via).unwrap_or(0),
         };

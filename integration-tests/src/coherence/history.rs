@@ -20,6 +20,9 @@ pub enum Via {
     Proxy(usize),
     /// Straight to the origin.
     Origin,
+    /// Straight to the node of a cluster that holds itself for the owner. In a failover that may be two for a moment: such a
+    /// read shows what is foreign to it.
+    Beside,
     /// A write through a proxy that cannot know which keys it meets: foreign to that proxy too.
     Unseen,
 }

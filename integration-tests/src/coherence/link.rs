@@ -45,6 +45,12 @@ impl Clock {
         u64::try_from(self.start.elapsed().as_nanos()).expect("a run is shorter than 500 years")
     }
 
+    /// The same for a moment that has been; 0 for one before the start.
+    pub fn at(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.start);
+        u64::try_from(since.as_nanos()).expect("a run is shorter than 500 years")
+    }
+
     /// A version that nobody has had; the first is 1.
     pub fn version(&self) -> u64 {
         self.version.fetch_add(1, Ordering::Relaxed) + 1

@@ -1,8 +1,9 @@
 //! A reader: batches of reads in every cacheable form, over every way and in every database.
 
+use super::doubt::Doubt;
 use super::history::{MEMBERS, Promise, Read, Seen, Violation};
 use super::link::{Clock, Link};
-use super::unit::{self, DATABASES, FIELDS, Kind, Unit};
+use super::unit::{self, FIELDS, Kind, Unit, World};
 use crate::dice::Dice;
 use crate::reply::Reply;
 
@@ -14,6 +15,8 @@ const BATCHES: [usize; 3] = [1, 4, 16];
 pub struct Reader<'a> {
     clock: &'a Clock,
     units: &'a [Unit],
+    world: World,
+    doubt: &'a Doubt,
     links: Vec<Link>,
     dice: Dice,
     database: u8,
@@ -23,6 +26,8 @@ pub struct Reader<'a> {
     pub violations: Vec<Violation>,
     /// Replies that were errors, and broken connections.
     pub errors: Vec<String>,
+    /// The same within a window of doubt.
+    pub errors_in_doubt: Vec<String>,
 }
 
 /// A read of one unit before it is sent.
@@ -37,27 +42,47 @@ struct Question {
 
 impl<'a> Reader<'a> {
     /// A reader of all units.
-    pub fn new(clock: &'a Clock, units: &'a [Unit], links: Vec<Link>, seed: u64) -> Self {
-        let (reads, violations, errors) = (Vec::new(), Vec::new(), Vec::new());
-        Self { clock, units, links, dice: Dice::new(seed), database: DATABASES[0], reads, violations, errors }
+    pub fn new(
+        clock: &'a Clock,
+        (world, units): (World, &'a [Unit]),
+        doubt: &'a Doubt,
+        links: Vec<Link>,
+        seed: u64,
+    ) -> Self {
+        let (reads, violations, errors, errors_in_doubt) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (dice, database) = (Dice::new(seed), world.databases()[0]);
+        Self { clock, units, world, doubt, links, dice, database, reads, violations, errors, errors_in_doubt }
     }
 
     /// Reads until `stop` says so.
     pub fn work(&mut self, stop: impl Fn() -> bool) {
         while !stop() {
             if self.dice.chance(1, 10) {
-                self.database = DATABASES[self.dice.below(DATABASES.len())];
+                let databases = self.world.databases();
+                self.database = databases[self.dice.below(databases.len())];
             }
             let size = BATCHES[self.dice.below(BATCHES.len())];
             let questions: Vec<Question> = (0..size).map(|_| self.question()).collect();
             let link = self.dice.below(self.links.len());
-            if let Err(error) = self.ask(link, &questions) {
-                self.errors.push(error);
-            }
+            let windows = self.doubt.windows().opened();
+            let errors = self.ask(link, &questions);
+            let now = self.doubt.windows();
+            let in_doubt = now.open() || now.opened() > windows;
+            let list = if in_doubt { &mut self.errors_in_doubt } else { &mut self.errors };
+            list.extend(errors);
         }
     }
 
-    fn ask(&mut self, link: usize, questions: &[Question]) -> Result<(), String> {
+    /// Asks and notes what was seen; which errors there were.
+    fn ask(&mut self, link: usize, questions: &[Question]) -> Vec<String> {
+        let mut errors = Vec::new();
+        if let Err(error) = self.exchange(link, questions, &mut errors) {
+            errors.push(error);
+        }
+        errors
+    }
+
+    fn exchange(&mut self, link: usize, questions: &[Question], errors: &mut Vec<String>) -> Result<(), String> {
         let commands: Vec<Vec<&str>> =
             questions.iter().map(|question| question.args.iter().map(String::as_str).collect()).collect();
         let start = self.clock.now();
@@ -66,7 +91,7 @@ impl<'a> Reader<'a> {
             let reply = self.links[link].read()?;
             let end = self.clock.now();
             if let Some(error) = reply.error() {
-                self.errors.push(format!("{:?}: {error}", question.args));
+                errors.push(format!("{:?} via {:?}: {error}", question.args, self.links[link].via()));
                 continue;
             }
             match question.understand(&reply) {

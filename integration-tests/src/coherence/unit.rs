@@ -45,8 +45,15 @@ pub struct Unit {
 /// The fields of a hash.
 pub const FIELDS: [&str; 3] = ["a", "b", "c"];
 
-/// The databases in use.
-pub const DATABASES: [u8; 2] = [0, 3];
+/// What stands behind the proxies, hence what keys and commands there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum World {
+    /// One server with several databases.
+    #[default]
+    Server,
+    /// A cluster: one database, and the keys of a unit in one slot.
+    Cluster,
+}
 
 /// How many units of each kind and pace in each database.
 const POPULATION: [(Kind, Pace, usize); 9] = [
@@ -62,13 +69,13 @@ const POPULATION: [(Kind, Pace, usize); 9] = [
 ];
 
 /// All units of a run.
-pub fn population() -> Vec<Unit> {
+pub fn population(world: World) -> Vec<Unit> {
     let mut units = Vec::new();
-    for database in DATABASES {
+    for &database in world.databases() {
         for (kind, pace, count) in POPULATION {
             for number in 0..count {
                 let name = format!("{}:{}:{number}", kind.word(), pace.word());
-                let keys = (0..kind.members()).map(|member| format!("{name}:{member}")).collect();
+                let keys = (0..kind.members()).map(|member| world.key(&name, member)).collect();
                 units.push(Unit { name: format!("{name} in db {database}"), database, kind, pace, keys });
             }
         }
@@ -100,6 +107,25 @@ pub fn seen(reply: &Reply) -> Option<Seen> {
     let (digits, _) = rest.split_once(':')?;
     let version = digits.parse().ok()?;
     (value(version) == text).then_some(Seen::Version(version))
+}
+
+// === impl World ===
+
+impl World {
+    /// The databases in use.
+    pub fn databases(self) -> &'static [u8] {
+        match self {
+            Self::Server => &[0, 3],
+            Self::Cluster => &[0],
+        }
+    }
+
+    fn key(self, unit: &str, member: usize) -> String {
+        match self {
+            Self::Server => format!("{unit}:{member}"),
+            Self::Cluster => format!("{{{unit}}}:{member}"),
+        }
+    }
 }
 
 // === impl Kind ===

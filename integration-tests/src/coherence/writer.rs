@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::kinds::{becomes, words};
+use super::doubt::{Doubt, LAG, Windows};
 use super::history::{Cell, MEMBERS, Read, Via, Write};
 use super::link::{Clock, Link};
-use super::unit::{self, Kind, Pace, Unit};
+use super::unit::{self, Kind, Pace, Unit, World};
 use crate::dice::Dice;
 use crate::reply::Reply;
 
@@ -30,13 +31,17 @@ struct Owned {
     cells: [Cell; MEMBERS],
     writes: Vec<Write>,
     due: Instant,
+    /// How many windows of doubt had been closed when its state was last certain.
+    certain_since: usize,
 }
 
 /// One writer thread's state.
 #[derive(Debug)]
 pub struct Writer<'a> {
     clock: &'a Clock,
+    world: World,
     flushes: &'a Flushes,
+    doubt: &'a Doubt,
     flushes_known: usize,
     links: Vec<Link>,
     owned: Vec<Owned>,
@@ -46,6 +51,8 @@ pub struct Writer<'a> {
     pub reads: Vec<Read>,
     /// Replies that no write should get.
     pub errors: Vec<String>,
+    /// The same within a window of doubt.
+    pub errors_in_doubt: Vec<String>,
 }
 
 /// A command and the states that its reply leaves; `Err` says that the reply is impossible.
@@ -53,15 +60,38 @@ type After = Box<dyn Fn(&Reply, u64, u64) -> Result<[Cell; MEMBERS], String>>;
 
 impl<'a> Writer<'a> {
     /// A writer of these units, which have no keys yet.
-    pub fn new(clock: &'a Clock, flushes: &'a Flushes, links: Vec<Link>, units: Vec<(usize, Unit)>, seed: u64) -> Self {
+    pub fn new(
+        (clock, world): (&'a Clock, World),
+        flushes: &'a Flushes,
+        doubt: &'a Doubt,
+        links: Vec<Link>,
+        units: Vec<(usize, Unit)>,
+        seed: u64,
+    ) -> Self {
+        let certain_since = doubt.windows().closed();
         let own = |(number, unit)| {
             let first = Write { start: 0, ack: 0, via: Via::Origin, cells: unit::NOTHING };
-            Owned { number, unit, cells: unit::NOTHING, writes: vec![first], due: Instant::now() }
+            let due = Instant::now();
+            Owned { number, unit, cells: unit::NOTHING, writes: vec![first], due, certain_since }
         };
         let owned = units.into_iter().map(own).collect();
         let dice = Dice::new(seed);
-        let (reads, errors) = (Vec::new(), Vec::new());
-        Self { clock, flushes, flushes_known: 0, links, owned, dice, last_stamp: 0, reads, errors }
+        let (reads, errors, errors_in_doubt) = (Vec::new(), Vec::new(), Vec::new());
+        let (flushes_known, last_stamp) = (0, 0);
+        Self {
+            clock,
+            world,
+            flushes,
+            doubt,
+            flushes_known,
+            links,
+            owned,
+            dice,
+            last_stamp,
+            reads,
+            errors,
+            errors_in_doubt,
+        }
     }
 
     /// Writes until `stop` says so.
@@ -77,6 +107,10 @@ impl<'a> Writer<'a> {
     pub fn flush_all(&mut self) {
         let flushes = self.flushes;
         let mut all = flushes.write().unwrap_or_else(PoisonError::into_inner);
+        let windows = self.doubt.windows();
+        if windows.open() {
+            return;
+        }
         let link = self.dice.below(self.links.len());
         let start = self.stamp();
         match self.exchange(link, 0, &[words(&["FLUSHALL"])]) {
@@ -96,8 +130,9 @@ impl<'a> Writer<'a> {
     }
 
     fn write_one(&mut self) {
-        let flushes = self.flushes;
+        let (flushes, doubt) = (self.flushes, self.doubt);
         let gate = flushes.read().unwrap_or_else(PoisonError::into_inner);
+        let windows = doubt.windows();
         self.catch_up(&gate);
         let chosen = self.dice.below(self.owned.len());
         if self.owned[chosen].due > Instant::now() {
@@ -108,6 +143,12 @@ impl<'a> Writer<'a> {
             self.owned[chosen].due = Instant::now() + pause;
         }
         let link = self.dice.below(self.links.len());
+        if windows.open() {
+            return self.write_in_doubt(chosen, link);
+        }
+        if self.owned[chosen].certain_since < windows.closed() {
+            return self.begin_anew(chosen, link, &windows);
+        }
         let done = match self.owned[chosen].unit.kind {
             Kind::Single if self.dice.chance(1, 4) => self.write_pipelined(chosen, link),
             Kind::Single => self.write_single(chosen, link),
@@ -118,6 +159,44 @@ impl<'a> Writer<'a> {
         };
         if let Err(error) = done {
             self.errors.push(format!("{}: {error}", self.owned[chosen].unit.name));
+        }
+    }
+
+    /// A write whose fate and whose being kept nobody knows: it binds nothing.
+    fn write_in_doubt(&mut self, chosen: usize, link: usize) {
+        let (command, cells) = self.anew(chosen);
+        let database = self.owned[chosen].unit.database;
+        let start = self.stamp();
+        let done = self.exchange(link, database, &[command]);
+        self.owned[chosen].writes.push(Write { start, ack: u64::MAX, via: Via::Unseen, cells });
+        let error = match done {
+            Ok((replies, _)) => replies.first().and_then(|reply| reply.error().map(str::to_owned)),
+            Err(error) => Some(error),
+        };
+        let (name, via) = (&self.owned[chosen].unit.name, self.links[link].via());
+        self.errors_in_doubt.extend(error.map(|error| format!("write of {name} via {via:?}: {error}")));
+    }
+
+    /// The first write behind a window of doubt: the unit's state is known again.
+    fn begin_anew(&mut self, chosen: usize, link: usize, windows: &Windows) {
+        let since = self.owned[chosen].certain_since;
+        let begun = windows.begun(since).map_or(0, |moment| self.clock.at(moment));
+        let certain = begun.saturating_sub(u64::try_from(LAG.as_nanos()).expect("a lag of seconds"));
+        let doubtful = self.owned[chosen].writes.iter().rposition(|write| write.ack < certain).map_or(0, |at| at + 1);
+        let keys = self.owned[chosen].unit.keys.clone();
+        let command = ["DEL".to_owned()].into_iter().chain(keys).collect();
+        let number = |reply: &Reply| reply.integer().is_some();
+        if let Err(error) = self.write(chosen, link, command, becomes(number, unit::NOTHING)) {
+            self.errors.push(format!("{}: {error}", self.owned[chosen].unit.name));
+            return;
+        }
+        let owned = &mut self.owned[chosen];
+        owned.certain_since = windows.closed();
+        // Until now each of them may have been, or not.
+        let ack = owned.writes.last().map_or(0, |write| write.ack);
+        let last = owned.writes.len() - 1;
+        for write in &mut owned.writes[doubtful.max(1).min(last)..last] {
+            (write.ack, write.via) = (ack, Via::Unseen);
         }
     }
 
@@ -150,7 +229,8 @@ impl<'a> Writer<'a> {
         let mut commands = commands.to_vec();
         commands.push(words(&["EXEC"]));
         let executed = |reply: &Reply| matches!(reply, Reply::Array(_));
-        self.write_via(chosen, link, Via::Origin, &commands, becomes(executed, cells))
+        let via = self.links[link].via();
+        self.write_via(chosen, link, via, &commands, becomes(executed, cells))
     }
 
     /// Sends the commands; the last reply is the answer.
@@ -182,7 +262,7 @@ impl<'a> Writer<'a> {
 
     /// The link to the origin; transactions go there.
     fn origin(&self, otherwise: usize) -> usize {
-        self.links.iter().position(|link| link.via() == Via::Origin).unwrap_or(otherwise)
+        self.links.iter().position(|link| matches!(link.via(), Via::Origin | Via::Beside)).unwrap_or(otherwise)
     }
 
     /// Now, and later than any stamp before.

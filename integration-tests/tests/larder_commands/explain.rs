@@ -110,8 +110,11 @@ fn explain_tells_the_way_of_commands_that_are_no_reads() {
         ("CLIENT SETNAME me", "way", "answered by Larder itself"),
         ("LARDER STATS", "way", "answered by Larder itself"),
         ("INFO", "way", "answered by Larder itself"),
-        ("SUBSCRIBE c", "way", "refused: it needs an upstream connection of its own"),
-        ("MULTI", "way", "refused: it needs an upstream connection of its own"),
+        ("SUBSCRIBE c", "way", "answered by Larder itself"),
+        ("MULTI", "way", "on a connection that this client has to itself"),
+        ("BLPOP l 0", "way", "on a connection that this client has to itself"),
+        ("XREAD BLOCK 0 STREAMS s $", "way", "on a connection that this client has to itself"),
+        ("MONITOR", "way", "on a connection that this client has to itself"),
     ] {
         let told = explained(&mut client, command, name);
         assert!(told.contains(part), "{command}: {name}: {told}");

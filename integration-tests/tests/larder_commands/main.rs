@@ -26,7 +26,7 @@ fn help_names_every_subcommand_and_nothing_else_is_taken() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let help = format!("{:?}", larder.say("LARDER HELP"));
-    for name in ["EXPLAIN", "FLUSH", "HOTKEYS", "INVALIDATE", "STATS", "HELP"] {
+    for name in ["EXPLAIN", "FLUSH", "HOTKEYS", "INVALIDATE", "NODES", "STATS", "HELP"] {
         assert!(help.contains(&format!("+{name}")), "{name} in {help}");
     }
     for (command, words) in [
@@ -35,6 +35,7 @@ fn help_names_every_subcommand_and_nothing_else_is_taken() {
         ("LARDER EXPLAIN", "wrong number of arguments for 'larder|explain' command"),
         ("LARDER INVALIDATE", "wrong number of arguments for 'larder|invalidate' command"),
         ("LARDER STATS x", "wrong number of arguments for 'larder|stats' command"),
+        ("LARDER NODES x", "wrong number of arguments for 'larder|nodes' command"),
         ("LARDER HOTKEYS x", "not an integer"),
         ("LARDER HOTKEYS 0", "must be positive"),
         ("LARDER HOTKEYS -1", "must be positive"),

@@ -1,7 +1,8 @@
 //! The state of a connection: order, protocol, database, reply mode, and what must not leak to others.
 
 use larder_integration_tests::client::{Client, Protocol, encode};
-use larder_integration_tests::larder::Larder;
+use larder_integration_tests::cluster::Cluster;
+use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 
@@ -234,19 +235,15 @@ fn t37_nothing_of_a_session_is_left_for_the_next() {
     }
 }
 
-/// T2: a transaction that is refused is not carried out in parts.
+/// T2: a transaction that is refused, as by the memory upstream, is not carried out in parts.
 #[test]
 fn t2_nothing_behind_a_refused_multi_is_carried_out() {
-    let origin = Redis::start();
-    let larder = Larder::start(origin.address());
-    if !larder.is_binary() {
-        return;
-    }
+    let larder = Larder::start_with(&Settings::memory());
     let mut client = larder.connect();
     let replies = client.pipeline(&["SET k 1", "MULTI", "SET k 2", "INCR n", "EXEC", "SET k 3"]);
     let refused: Vec<bool> = replies.iter().map(|reply| reply.error().is_some()).collect();
     assert_eq!(refused, [false, true, true, true, true, false], "{replies:?}");
-    assert_eq!(origin.say("MGET k n"), Reply::Array(vec![Reply::bulk("3"), Reply::Null]));
+    assert_eq!(client.say("MGET k n"), Reply::Array(vec![Reply::bulk("3"), Reply::Null]));
 }
 
 /// Replies that are on their way when QUIT is carried out arrive, though the client has sent more behind it: a socket
@@ -279,4 +276,35 @@ fn t35_the_replies_before_a_quit_arrive_whatever_is_sent_behind_it() {
         assert_eq!(client.read(), Reply::ok());
         assert_eq!(client.read_to_close().expect("closed"), b"");
     }
+}
+
+/// T2: a transaction that is given up in the write that began it still owes its replies.
+#[test]
+fn t2_transactions_sent_and_ended_in_one_write_answer_as_redis_does() {
+    let (bare, origin) = (Redis::start(), Redis::start());
+    let larder = Larder::start(origin.address());
+    let cases: [&[&str]; 8] = [
+        &["MULTI", "SET a 1", "GET a", "EXEC", "GET a"],
+        &["MULTI", "SET a 2", "GET", "EXEC", "GET a"],
+        &["WATCH a", "MULTI", "NOSUCH", "SET a 2", "EXEC", "GET a"],
+        &["MULTI", "SET a 2", "GET", "DISCARD", "GET a"],
+        &["MULTI", "SET a 2", "RESET", "GET a"],
+        &["WATCH a", "MULTI", "SET a 2", "GET", "RESET", "GET a"],
+        &["WATCH a", "GET a", "RESET", "GET a"],
+        &["WATCH a", "GET a", "UNWATCH", "MULTI", "EXEC", "EXEC"],
+    ];
+    for commands in cases {
+        let [expected, answered] =
+            [bare.address(), larder.address()].map(|address| Client::connect(address).pipeline(commands));
+        assert_eq!(answered, expected, "{commands:?}");
+    }
+}
+
+/// T1: a cluster has one database, and a client that asks for another is told so at once.
+#[test]
+fn t1_no_other_database_of_a_cluster_can_be_selected() {
+    let cluster = Cluster::start_primaries(1);
+    let larder = Larder::start_with(&Settings::cluster(&cluster));
+    let commands = ["SET k v", "SELECT 5", "GET k", "SELECT 0", "GET k", "SELECT 99", "SELECT x"];
+    assert_eq!(larder.connect().pipeline(&commands), cluster.connect(0).pipeline(&commands));
 }

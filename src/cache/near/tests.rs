@@ -18,7 +18,7 @@ fn query<'a>(near: &NearCache, key: &'a [u8]) -> Query<'a> {
 }
 
 fn waiter(session: u64) -> Waiter {
-    Waiter { worker: 0, session, seq: 0 }
+    Waiter { worker: 0, session, seq: 0, tracks: false }
 }
 
 fn filled(reply: &[u8]) -> Filled<'_> {

@@ -8,16 +8,33 @@
 //! * `INERT`: neither reads nor changes any key. What changes users, functions or slots is left out: it does not touch
 //!   keys either, but it is rare, and taking it for a write costs nothing.
 //! * `EVERYTHING`: replaces keys wholesale, or changes who owns them, perhaps without telling anyone.
+//! * `everywhere`, `every_shard`, `report` and the other words about nodes: where COMMAND has no tips that a proxy can use.
+//!   Users, passwords and settings are those of each node, and newer versions say so. Several reports are shown one
+//!   below the other. MSETNX is all or nothing, which several nodes cannot be: its keys must lie together. RANDOMKEY
+//!   is a key of any node that has one; LASTSAVE is the oldest. `undivided`: figures that cannot be added up are those of
+//!   one node. `of_a_node`: makes sense only for a node that is meant, and nobody can say which.
+//! * `public`: MODULE LIST, which libraries ask to learn what they may use; it changes nothing and gives nothing away.
 //! * `REFUSED`: changes a connection that clients share, or takes it out of the protocol, with no answer of our own.
 
-use super::{Cacheable, Form, Local, Nulls, Options, Row, Shape, Way};
+use super::{Cacheable, Form, Lease, Local, Nulls, Options, Row, Shape, Timeout, Way};
 use crate::command::effect::{Effect, Reach};
+use crate::command::policy::{RequestPolicy, ResponsePolicy};
 
-const PLAIN: Row = Row { way: Way::Forward, cacheable: None, effect: None, options: Options::Plain };
+const PLAIN: Row = Row {
+    way: Way::Forward,
+    cacheable: None,
+    effect: None,
+    options: Options::Plain,
+    request: None,
+    response: None,
+    public: false,
+};
 const INERT: Row = Row { effect: Some(Effect::Inert), ..PLAIN };
 const EVERYTHING: Row = Row { effect: Some(Effect::Everything), ..PLAIN };
-const PINNED: Row = Row { way: Way::Pinned, ..PLAIN };
-const PINNED_INERT: Row = Row { way: Way::Pinned, ..INERT };
+const TRANSACTION: Row = Row { way: Way::Leased(Lease::Transaction), ..INERT };
+const BLOCKS_FIRST: Row = Row { way: Way::Leased(Lease::Block(Timeout::First)), ..PLAIN };
+const BLOCKS_LAST: Row = Row { way: Way::Leased(Lease::Block(Timeout::Last)), ..PLAIN };
+const AUDIENCE: Row = Row { options: Options::Audience, ..INERT };
 const REFUSED: Row = Row { way: Way::Refused, ..PLAIN };
 
 const CACHED: Row = cached(Form::Key, Nulls::Bulk);
@@ -48,34 +65,62 @@ const fn writes(reach: Reach) -> Row {
     Row { effect: Some(Effect::Write(reach)), ..PLAIN }
 }
 
+const fn everywhere(row: Row) -> Row {
+    Row { request: Some(RequestPolicy::AllNodes), response: Some(ResponsePolicy::AllSucceeded), ..row }
+}
+
+const fn every_shard(row: Row, response: ResponsePolicy) -> Row {
+    Row { request: Some(RequestPolicy::AllShards), response: Some(response), ..row }
+}
+
+/// To the nodes that Redis's tips say, joined in another way.
+const fn joined(row: Row, response: ResponsePolicy) -> Row {
+    Row { response: Some(response), ..row }
+}
+
+const fn report(row: Row) -> Row {
+    joined(row, ResponsePolicy::Texts)
+}
+
+const fn undivided(row: Row) -> Row {
+    Row { request: Some(RequestPolicy::Default), ..row }
+}
+
+const fn of_a_node(row: Row) -> Row {
+    Row { request: Some(RequestPolicy::Special), ..row }
+}
+
 /// Sorted by name, in bytes.
 pub static ROWS: &[(&str, Row)] = &[
     ("acl|cat", INERT),
+    ("acl|deluser", everywhere(PLAIN)),
     ("acl|dryrun", INERT),
     ("acl|genpass", INERT),
     ("acl|getuser", INERT),
     ("acl|help", INERT),
     ("acl|list", INERT),
+    ("acl|load", everywhere(PLAIN)),
     ("acl|log", INERT),
-    ("acl|save", INERT),
+    ("acl|save", everywhere(INERT)),
+    ("acl|setuser", everywhere(PLAIN)),
     ("acl|users", INERT),
     ("acl|whoami", INERT),
-    ("asking", REFUSED),
+    ("asking", local(Local::Cluster)),
     ("auth", local(Local::Auth)),
-    ("bgrewriteaof", INERT),
-    ("bgsave", INERT),
+    ("bgrewriteaof", every_shard(INERT, ResponsePolicy::AllSucceeded)),
+    ("bgsave", every_shard(INERT, ResponsePolicy::AllSucceeded)),
     ("bitcount", CACHED),
     ("bitfield", options(Options::Bitfield)),
     ("bitfield_ro", CACHED),
     ("bitpos", CACHED),
-    ("blmove", PINNED),
-    ("blmpop", PINNED),
-    ("blpop", PINNED),
-    ("brpop", PINNED),
-    ("brpoplpush", PINNED),
-    ("bzmpop", PINNED),
-    ("bzpopmax", PINNED),
-    ("bzpopmin", PINNED),
+    ("blmove", BLOCKS_LAST),
+    ("blmpop", BLOCKS_FIRST),
+    ("blpop", BLOCKS_LAST),
+    ("brpop", BLOCKS_LAST),
+    ("brpoplpush", BLOCKS_LAST),
+    ("bzmpop", BLOCKS_FIRST),
+    ("bzpopmax", BLOCKS_LAST),
+    ("bzpopmin", BLOCKS_LAST),
     ("client", local(Local::Client)),
     ("client|caching", local(Local::Client)),
     ("client|getname", local(Local::Client)),
@@ -95,31 +140,34 @@ pub static ROWS: &[(&str, Row)] = &[
     ("client|trackinginfo", local(Local::Client)),
     ("client|unblock", local(Local::Client)),
     ("client|unpause", local(Local::Client)),
-    ("cluster|addslots", EVERYTHING),
-    ("cluster|addslotsrange", EVERYTHING),
-    ("cluster|count-failure-reports", INERT),
-    ("cluster|countkeysinslot", INERT),
-    ("cluster|delslots", EVERYTHING),
-    ("cluster|delslotsrange", EVERYTHING),
-    ("cluster|failover", EVERYTHING),
-    ("cluster|flushslots", EVERYTHING),
-    ("cluster|forget", EVERYTHING),
-    ("cluster|getkeysinslot", INERT),
-    ("cluster|help", INERT),
-    ("cluster|info", INERT),
-    ("cluster|keyslot", INERT),
-    ("cluster|links", INERT),
-    ("cluster|meet", EVERYTHING),
-    ("cluster|myid", INERT),
-    ("cluster|nodes", INERT),
-    ("cluster|replicas", INERT),
-    ("cluster|replicate", EVERYTHING),
-    ("cluster|reset", EVERYTHING),
-    ("cluster|saveconfig", INERT),
-    ("cluster|setslot", EVERYTHING),
-    ("cluster|shards", INERT),
-    ("cluster|slaves", INERT),
-    ("cluster|slots", INERT),
+    ("cluster", local(Local::Cluster)),
+    ("cluster|addslots", local(Local::Cluster)),
+    ("cluster|addslotsrange", local(Local::Cluster)),
+    ("cluster|bumpepoch", local(Local::Cluster)),
+    ("cluster|count-failure-reports", local(Local::Cluster)),
+    ("cluster|countkeysinslot", local(Local::Cluster)),
+    ("cluster|delslots", local(Local::Cluster)),
+    ("cluster|delslotsrange", local(Local::Cluster)),
+    ("cluster|failover", local(Local::Cluster)),
+    ("cluster|flushslots", local(Local::Cluster)),
+    ("cluster|forget", local(Local::Cluster)),
+    ("cluster|getkeysinslot", local(Local::Cluster)),
+    ("cluster|help", local(Local::Cluster)),
+    ("cluster|info", local(Local::Cluster)),
+    ("cluster|keyslot", local(Local::Cluster)),
+    ("cluster|links", local(Local::Cluster)),
+    ("cluster|meet", local(Local::Cluster)),
+    ("cluster|myid", local(Local::Cluster)),
+    ("cluster|nodes", local(Local::Cluster)),
+    ("cluster|replicas", local(Local::Cluster)),
+    ("cluster|replicate", local(Local::Cluster)),
+    ("cluster|reset", local(Local::Cluster)),
+    ("cluster|saveconfig", local(Local::Cluster)),
+    ("cluster|set-config-epoch", local(Local::Cluster)),
+    ("cluster|setslot", local(Local::Cluster)),
+    ("cluster|shards", local(Local::Cluster)),
+    ("cluster|slaves", local(Local::Cluster)),
+    ("cluster|slots", local(Local::Cluster)),
     ("command", local(Local::Command)),
     ("command|count", local(Local::Command)),
     ("command|docs", local(Local::Command)),
@@ -130,23 +178,23 @@ pub static ROWS: &[(&str, Row)] = &[
     ("command|list", local(Local::Command)),
     ("config|get", local(Local::ConfigGet)),
     ("config|help", INERT),
-    ("config|resetstat", INERT),
-    ("config|rewrite", INERT),
+    ("config|resetstat", everywhere(INERT)),
+    ("config|rewrite", everywhere(INERT)),
     ("config|set", INERT),
-    ("debug", EVERYTHING),
-    ("discard", PINNED_INERT),
+    ("debug", of_a_node(EVERYTHING)),
+    ("discard", TRANSACTION),
     ("echo", local(Local::Echo)),
-    ("exec", PINNED),
+    ("exec", TRANSACTION),
     ("exists", CACHED_EXISTS),
     ("expiretime", CACHED),
-    ("failover", EVERYTHING),
+    ("failover", of_a_node(EVERYTHING)),
     ("flushall", EVERYTHING),
     ("flushdb", EVERYTHING),
     ("function|dump", INERT),
     ("function|help", INERT),
     ("function|kill", INERT),
     ("function|list", INERT),
-    ("function|stats", INERT),
+    ("function|stats", undivided(INERT)),
     ("geodist", CACHED),
     ("geohash", CACHED),
     ("geopos", CACHED_NULL_ARRAY),
@@ -174,56 +222,59 @@ pub static ROWS: &[(&str, Row)] = &[
     ("larder|help", local(Local::Larder)),
     ("larder|hotkeys", local(Local::Larder)),
     ("larder|invalidate", local(Local::Larder)),
+    ("larder|nodes", local(Local::Larder)),
     ("larder|stats", local(Local::Larder)),
-    ("lastsave", INERT),
-    ("latency|doctor", INERT),
-    ("latency|graph", INERT),
+    ("lastsave", every_shard(INERT, ResponsePolicy::AggMin)),
+    ("latency|doctor", report(INERT)),
+    ("latency|graph", report(INERT)),
     ("latency|help", INERT),
-    ("latency|histogram", INERT),
-    ("latency|history", INERT),
-    ("latency|latest", INERT),
+    ("latency|histogram", undivided(INERT)),
+    ("latency|history", joined(INERT, ResponsePolicy::Default)),
+    ("latency|latest", joined(INERT, ResponsePolicy::Default)),
     ("latency|reset", INERT),
     ("lindex", CACHED),
     ("llen", CACHED),
     ("lolwut", INERT),
     ("lpos", CACHED),
     ("lrange", CACHED),
-    ("memory|doctor", INERT),
+    ("memory|doctor", report(INERT)),
     ("memory|help", INERT),
-    ("memory|malloc-stats", INERT),
+    ("memory|malloc-stats", report(INERT)),
     ("memory|purge", INERT),
-    ("memory|stats", INERT),
+    ("memory|stats", undivided(INERT)),
     ("mget", CACHED_MGET),
     ("migrate", options(Options::Migrate)),
     ("module|help", INERT),
-    ("module|list", INERT),
-    ("module|load", EVERYTHING),
-    ("module|loadex", EVERYTHING),
-    ("module|unload", EVERYTHING),
-    ("monitor", PINNED_INERT),
-    ("multi", PINNED_INERT),
+    ("module|list", Row { public: true, ..INERT }),
+    ("module|load", of_a_node(EVERYTHING)),
+    ("module|loadex", of_a_node(EVERYTHING)),
+    ("module|unload", of_a_node(EVERYTHING)),
+    ("monitor", Row { way: Way::Leased(Lease::Monitor), ..INERT }),
+    ("msetnx", undivided(PLAIN)),
+    ("multi", TRANSACTION),
     ("object|help", INERT),
     ("pexpiretime", CACHED),
     ("pfcount", writes(Reach::Named)),
     ("ping", local(Local::Ping)),
-    ("psubscribe", PINNED_INERT),
+    ("psubscribe", local(Local::Subscribe)),
     ("psync", REFUSED),
     ("publish", INERT),
     ("pubsub|channels", INERT),
     ("pubsub|help", INERT),
     ("pubsub|numpat", INERT),
-    ("pubsub|numsub", INERT),
+    ("pubsub|numsub", AUDIENCE),
     ("pubsub|shardchannels", INERT),
-    ("pubsub|shardnumsub", INERT),
-    ("punsubscribe", PINNED_INERT),
+    ("pubsub|shardnumsub", AUDIENCE),
+    ("punsubscribe", local(Local::Unsubscribe)),
     ("quit", local(Local::Quit)),
-    ("readonly", REFUSED),
-    ("readwrite", REFUSED),
+    ("randomkey", every_shard(PLAIN, ResponsePolicy::OneNotNull)),
+    ("readonly", local(Local::Cluster)),
+    ("readwrite", local(Local::Cluster)),
     ("replconf", REFUSED),
-    ("replicaof", EVERYTHING),
+    ("replicaof", of_a_node(EVERYTHING)),
     ("reset", local(Local::Reset)),
     ("role", INERT),
-    ("save", INERT),
+    ("save", every_shard(INERT, ResponsePolicy::AllSucceeded)),
     ("scard", CACHED),
     ("script|debug", REFUSED),
     ("script|exists", INERT),
@@ -233,9 +284,9 @@ pub static ROWS: &[(&str, Row)] = &[
     ("script|load", INERT),
     ("select", local(Local::Select)),
     ("set", options(Options::Set)),
-    ("shutdown", EVERYTHING),
+    ("shutdown", of_a_node(EVERYTHING)),
     ("sismember", CACHED),
-    ("slaveof", EVERYTHING),
+    ("slaveof", of_a_node(EVERYTHING)),
     ("slowlog|get", INERT),
     ("slowlog|help", INERT),
     ("slowlog|len", INERT),
@@ -245,19 +296,19 @@ pub static ROWS: &[(&str, Row)] = &[
     ("sort", options(Options::Sort)),
     ("sort_ro", options(Options::Sort)),
     ("spublish", INERT),
-    ("ssubscribe", PINNED_INERT),
+    ("ssubscribe", local(Local::Subscribe)),
     ("strlen", CACHED),
-    ("subscribe", PINNED_INERT),
+    ("subscribe", local(Local::Subscribe)),
     ("substr", CACHED),
-    ("sunsubscribe", PINNED_INERT),
+    ("sunsubscribe", local(Local::Unsubscribe)),
     ("swapdb", EVERYTHING),
     ("sync", REFUSED),
     ("time", INERT),
     ("type", CACHED),
-    ("unsubscribe", PINNED_INERT),
-    ("unwatch", PINNED_INERT),
-    ("wait", PINNED_INERT),
-    ("watch", PINNED_INERT),
+    ("unsubscribe", local(Local::Unsubscribe)),
+    ("unwatch", TRANSACTION),
+    ("wait", Row { way: Way::Leased(Lease::Wait), ..INERT }),
+    ("watch", TRANSACTION),
     ("xgroup|help", INERT),
     ("xinfo|help", INERT),
     ("xlen", CACHED),

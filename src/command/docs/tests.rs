@@ -39,7 +39,7 @@ fn larder_is_shown_among_the_commands() {
     let table = table();
     let info = asked(&table, "COMMAND INFO larder larder|hotkeys", Proto::Resp2);
     assert!(info.contains("$6\r\nlarder\r\n:-2\r\n") && info.contains("$14\r\nlarder|hotkeys\r\n:-2\r\n"));
-    for word in ["explain", "flush", "help", "hotkeys", "invalidate", "stats"] {
+    for word in ["explain", "flush", "help", "hotkeys", "invalidate", "nodes", "stats"] {
         assert!(asked(&table, "COMMAND DOCS LARDER", Proto::Resp3).contains(&format!("larder|{word}\r\n%")), "{word}");
     }
     assert_eq!(asked(&table, "COMMAND COUNT", Proto::Resp2), ":241\r\n");
@@ -61,7 +61,7 @@ fn unknown_names_are_null_in_info_and_absent_in_docs() {
 fn lists_are_filtered() {
     let table = table();
     let list = |line| asked(&table, &format!("COMMAND LIST{line}"), Proto::Resp2);
-    assert!(list("").starts_with("*375\r\n$3\r\nacl\r\n$7\r\nacl|cat\r\n"));
+    assert!(list("").starts_with("*376\r\n$3\r\nacl\r\n$7\r\nacl|cat\r\n"));
     assert_eq!(list(" filterby PATTERN ?ET"), "*2\r\n$3\r\nget\r\n$3\r\nset\r\n");
     assert!(list(" FILTERBY ACLCAT Scripting").starts_with("*21\r\n$4\r\neval\r\n"));
     assert_eq!(list(" FILTERBY ACLCAT @scripting"), "*0\r\n");

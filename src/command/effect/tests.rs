@@ -36,7 +36,6 @@ fn effects_follow_the_options() {
         ("FCALL f 1 k", BEYOND),
         ("EVAL_RO s 0", Read),
         ("FCALL_RO f 0", Read),
-        ("EXEC", BEYOND),
         ("FUNCTION LOAD x", BEYOND),
         ("PUBLISH c m", Inert),
         ("TIME", Inert),
@@ -58,20 +57,22 @@ fn effects_follow_the_options() {
 }
 
 #[test]
-fn a_command_that_may_block_is_pinned() {
+fn a_command_that_may_block_gets_a_connection_of_its_own() {
     let table = table();
+    let block = |timeout| Way::Leased(Lease::Block(timeout));
     let cases = [
         ("GET k", Way::Forward),
         ("XREAD COUNT 1 STREAMS k 0", Way::Forward),
-        ("XREAD BLOCK 0 STREAMS k $", Way::Pinned),
+        ("XREAD BLOCK 0 STREAMS k $", block(Timeout::Option)),
         ("XREAD STREAMS block 0", Way::Forward),
         ("XREADGROUP GROUP block c STREAMS k >", Way::Forward),
-        ("XREADGROUP GROUP g c NOACK block 1 STREAMS k >", Way::Pinned),
-        ("BLPOP k 0", Way::Pinned),
-        ("MULTI", Way::Pinned),
-        ("SUBSCRIBE c", Way::Pinned),
+        ("XREADGROUP GROUP g c NOACK block 1 STREAMS k >", block(Timeout::Option)),
+        ("BLPOP k 0", block(Timeout::Last)),
+        ("BLMPOP 1 1 k LEFT", block(Timeout::First)),
+        ("MULTI", Way::Leased(Lease::Transaction)),
+        ("SUBSCRIBE c", Way::Local(Local::Subscribe)),
         ("PSYNC a b", Way::Refused),
-        ("READONLY", Way::Refused),
+        ("READONLY", Way::Local(Local::Cluster)),
         ("PING", Way::Local(Local::Ping)),
         ("CLIENT SETINFO LIB-NAME x", Way::Local(Local::Client)),
         ("CONFIG GET *", Way::Local(Local::ConfigGet)),
@@ -122,5 +123,27 @@ fn forms_and_nulls_are_those_of_the_command() {
         let spec = table.resolve(&quoted.command()).expect("a known command");
         let found = cacheable(spec, &quoted.command()).expect("a cacheable command");
         assert_eq!((found.form, found.shape.nulls, found.hash_fields), (form, nulls, hash_fields), "{line}");
+    }
+}
+
+#[test]
+fn a_blocking_command_says_how_long() {
+    let table = table();
+    let cases = [
+        ("BLPOP a b 0", None),
+        ("BLPOP a b 1.5", Some(1500)),
+        ("BLMOVE a b LEFT RIGHT 2", Some(2000)),
+        ("BZMPOP 0.25 1 k MIN", Some(250)),
+        ("XREAD BLOCK 70 STREAMS k $", Some(70)),
+        ("XREAD BLOCK 0 STREAMS k $", None),
+        ("BLPOP a never", Some(0)),
+        ("BLPOP a -1", Some(0)),
+        ("BLPOP a 1e300", Some(0)),
+    ];
+    for (line, expected) in cases {
+        let quoted = command(line);
+        let spec = table.lookup(&quoted.command()).expect("a known command");
+        let Way::Leased(Lease::Block(timeout)) = way(spec, &quoted.command()) else { panic!("{line} does not block") };
+        assert_eq!(block_time(timeout, &quoted.command()).map(|time| time.as_millis()), expected, "{line}");
     }
 }

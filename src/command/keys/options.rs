@@ -148,21 +148,22 @@ pub fn streams(spec: &Spec, cmd: &Command<'_>, mut visit: impl FnMut(usize, Acce
     if left > 0 && left.is_multiple_of(2) { Coverage::Complete } else { Coverage::Partial }
 }
 
-/// Whether XREAD or XREADGROUP may block.
-pub fn streams_block(cmd: &Command<'_>) -> bool {
+/// Where XREAD or XREADGROUP says how long it may block, if it may.
+pub fn streams_block(cmd: &Command<'_>) -> Option<usize> {
     stream_options(cmd).block
 }
 
 /// The options of XREAD and XREADGROUP.
 struct StreamOptions {
-    block: bool,
+    /// Where the time behind BLOCK is.
+    block: Option<usize>,
     /// Where the keys begin; at most the length of the command.
     streams: Option<usize>,
 }
 
 /// Unknown options (of a newer server) are stepped over one argument at a time.
 fn stream_options(cmd: &Command<'_>) -> StreamOptions {
-    let mut found = StreamOptions { block: false, streams: None };
+    let mut found = StreamOptions { block: None, streams: None };
     let mut i = 1;
     while i < cmd.len() {
         i += match () {
@@ -171,7 +172,7 @@ fn stream_options(cmd: &Command<'_>) -> StreamOptions {
                 break;
             }
             () if cmd.is(i, "block") => {
-                found.block = true;
+                found.block = Some(i + 1);
                 2
             }
             () if cmd.is(i, "count") => 2,

@@ -5,6 +5,7 @@ use super::super::keys::{Access, KeyFlags};
 use super::super::spec::{Flags, Spec};
 use super::super::testing::{command, table};
 use super::*;
+use crate::command::{Lease, Timeout};
 use crate::resp::Proto;
 
 /// Every row, subcommands too.
@@ -19,9 +20,9 @@ fn refusal(table: &Table, line: &str) -> String {
 #[test]
 fn every_command_and_subcommand_of_redis_and_larder_is_there() {
     let table = table();
-    // Redis 7.0.15 has 240 and 366; LARDER with six subcommands and two subcommands of CLIENT are added.
+    // Redis 7.0.15 has 240 and 366; LARDER with seven subcommands and two subcommands of CLIENT are added.
     assert_eq!(table.iter().len(), 241);
-    assert_eq!(all(&table).len(), 366 + 7 + 2);
+    assert_eq!(all(&table).len(), 366 + 8 + 2);
     for name in ["get", "config|get", "larder|explain", "client|setinfo", "georadiusbymember_ro", "object|freq"] {
         let spec = table.find_full(name.to_uppercase().as_bytes()).expect("a known name");
         assert_eq!(&*spec.name, name);
@@ -88,10 +89,10 @@ fn a_write_that_names_its_keys_has_one_that_it_may_change() {
 }
 
 #[test]
-fn what_blocks_is_pinned_and_what_is_served_here_never_reaches_an_upstream() {
+fn what_blocks_is_leased_a_connection_and_what_is_served_here_never_reaches_an_upstream() {
     let table = table();
     for spec in all(&table).iter().filter(|spec| spec.flags.has(Flags::BLOCKING)) {
-        assert!(spec.way == Way::Pinned || spec.options == Options::Streams, "{}", spec.name);
+        assert!(matches!(spec.way, Way::Leased(_)) || spec.options == Options::Streams, "{}", spec.name);
     }
     for spec in all(&table) {
         let local = match spec.name.split('|').next().expect("a first part") {
@@ -209,7 +210,7 @@ fn what_only_an_upstream_knows_is_treated_with_care() {
     assert_eq!(judged("json.get"), (Way::Forward, Effect::Read, None, true));
     assert_eq!(judged("json.set"), (Way::Forward, Effect::Write(Beyond), None, false));
     assert_eq!(judged("hsetex"), (Way::Forward, Effect::Write(Named), None, true));
-    assert_eq!(judged("waitaof"), (Way::Pinned, Effect::Write(Beyond), None, false));
+    assert_eq!(judged("waitaof"), (Way::Leased(Lease::Block(Timeout::Unknown)), Effect::Write(Beyond), None, false));
     assert_eq!(judged("mystery"), (Way::Forward, Effect::Write(Beyond), None, false));
     assert_eq!(judged("client|capa").0, Way::Local(Local::Client));
     assert!(table.find_full(b"client|setname").is_some(), "the other subcommands stay");

@@ -48,6 +48,7 @@ fn limits(config: &Config, findings: &mut Findings) {
         ("max_request", limits.max_request),
         ("max_pipeline", limits.max_pipeline as u64),
         ("max_output", limits.max_output),
+        ("max_subscriptions", limits.max_subscriptions as u64),
     ] {
         findings.at_least_one(path.key(key), number);
     }

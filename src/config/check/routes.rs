@@ -53,15 +53,22 @@ fn routes(config: &Config, findings: &mut Findings) {
                 "write enabled: false, or leave commands out to cache all of them",
             );
         }
-        let upstream = config.upstreams.get(&route.upstream);
-        if route.read_from == ReadFrom::ReplicaPreferred
-            && upstream.is_some_and(|upstream| upstream.kind == Kind::Redis && upstream.replicas.is_empty())
+        if let Some(upstream) = config.upstreams.get(&route.upstream)
+            && route.read_from == ReadFrom::ReplicaPreferred
         {
+            let remedy = match upstream.kind {
+                Kind::Redis if upstream.replicas.is_empty() => {
+                    "add replicas: [host:port] to the upstream, or write read_from: primary"
+                }
+                Kind::Memory | Kind::Memcached => "write read_from: primary",
+                // Cluster and Sentinel tell which replicas there are.
+                Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel | Kind::RedisRing => continue,
+            };
             findings.because(
                 path.key("read_from"),
                 vec![upstreams.key(&route.upstream).key("replicas"), upstreams.key(&route.upstream).key("kind")],
                 format!("upstream {} has no replicas", route.upstream),
-                "add replicas: [host:port] to the upstream, or write read_from: primary",
+                remedy,
             );
         }
     }

@@ -14,6 +14,13 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         endpoints(&path, upstream, findings);
         credentials(&path, upstream, findings);
         times(&path, upstream, findings);
+        if upstream.max_leases == 0 {
+            findings.add(
+                path.key("max_leases"),
+                "with 0 leases every transaction and every blocking command would be refused",
+                "write a number of at least 1",
+            );
+        }
     }
 }
 

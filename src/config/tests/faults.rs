@@ -103,6 +103,8 @@ fn faults_beside_the_upstream_are_found() {
         ("near_cache: {ttl_jitter: 91%}", "near_cache.ttl_jitter: 91% would let"),
         ("admin: {address: 0.0.0.0:1}", "admin.address: 0.0.0.0:1 can be reached from other machines"),
         ("admin: {address: host:1}", "is not an IP address with a port"),
+        ("allow_admin: 1", "allow_admin: the number 1 stands where true or false belongs"),
+        ("cluster_facade: ye", "\"ye\" is not true or false"),
         ("allow_insecure: yes", "\"yes\" is not true or false"),
         ("routes: [{keys: []}]", "routes[0].keys: the list is empty"),
         ("routes: [{stale: never}]", "routes[0].keys: this key is required and missing"),

@@ -53,7 +53,7 @@ pub(super) fn log_in(request: &mut Request<'_>, user: Option<&[u8]>, password: &
         Backend::Redis(origin) => origin,
     };
     let credentials = Arc::new(credentials);
-    match login::known(&origin.endpoint, &origin.verdicts, &credentials) {
+    match login::known(&origin.model, &origin.verdicts, &credentials) {
         Some(verdict) => now(request, outcome(verdict, credentials), purpose),
         None => later(session, request.state, credentials, purpose),
     }
@@ -74,9 +74,11 @@ fn later(session: &Rc<Session>, state: &mut State, credentials: Arc<Credentials>
         let Some(origin) = session.worker.app.origin() else {
             return;
         };
-        let outcome = match security::verify(&origin.endpoint, &origin.verdicts, &credentials).await {
+        let map = origin.map();
+        let endpoint = map.any().map_or(&origin.model, |node| &node.endpoint);
+        let outcome = match security::verify(endpoint, &origin.verdicts, &credentials).await {
             Ok(verdict) => outcome(verdict, credentials),
-            Err(failure) => Err(origin.endpoint.error(&failure)),
+            Err(failure) => Err(endpoint.error(&failure)),
         };
         let mut reply = Vec::new();
         {

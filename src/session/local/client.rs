@@ -6,24 +6,25 @@
 
 mod kill;
 mod list;
+mod tracking;
+
+use std::sync::atomic::Ordering;
 
 pub(super) use list::user;
 
 use super::{NOT_AN_INTEGER, Request, SYNTAX_ERROR};
 use crate::resp::encode;
+use crate::serve::forward;
 use crate::session::ReplyMode;
 
-const NO_TRACKING: &str = "ERR Larder does not serve CLIENT TRACKING: its clients get no invalidations. Read without a \
-     cache of your own; Larder's cache is the near one";
-/// Redis's words, which are true here: tracking is never on.
-const NO_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
-     mode enabled";
 const NO_PAUSE: &str = "ERR Larder does not serve CLIENT PAUSE and CLIENT UNPAUSE: it cannot hold back the clients of other \
      proxies; send them to the upstream directly";
 
 /// CLIENT HELP: Redis's text, as far as it is true here.
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
     "GETREDIR",
     "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
@@ -62,6 +63,9 @@ const HELP: &[&str] = &[
     "    Note which client library this connection uses.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
     "TRACKINGINFO",
@@ -80,10 +84,9 @@ pub(super) struct Name(pub(super) String);
 
 /// `CLIENT subcommand ...`
 pub(super) fn client(request: &mut Request<'_>) {
-    let proto = request.proto();
     match request.spec.short_name() {
         "getname" => told_name(request),
-        "getredir" => encode::integer(request.out(), -1),
+        "getredir" => tracking::redirection(request),
         "help" => {
             encode::array(request.out(), HELP.len());
             HELP.iter().for_each(|line| encode::simple(request.out(), line));
@@ -100,21 +103,9 @@ pub(super) fn client(request: &mut Request<'_>) {
         "reply" => reply(request),
         "setinfo" => set_info(request),
         "setname" => set_name(request),
-        // Off it is.
-        "tracking" if request.command.len() == 3 && request.command.is(2, "off") => request.ok(),
-        "tracking" => request.error(NO_TRACKING),
-        "trackinginfo" => {
-            let out = request.out();
-            encode::map(out, proto, 3);
-            encode::bulk(out, b"flags");
-            encode::set(out, proto, 1);
-            encode::bulk(out, b"off");
-            encode::bulk(out, b"redirect");
-            encode::integer(out, -1);
-            encode::bulk(out, b"prefixes");
-            encode::array(out, 0);
-        }
-        "caching" => request.error(NO_CACHING),
+        "tracking" => tracking::tracking(request),
+        "trackinginfo" => tracking::info(request),
+        "caching" => tracking::caching(request),
         "pause" | "unpause" => request.error(NO_PAUSE),
         "unblock" => unblock(request),
         // A subcommand of a newer upstream.
@@ -208,7 +199,7 @@ fn reply(request: &mut Request<'_>) {
     }
 }
 
-/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: nobody is ever blocked here.
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: asks the server to unblock the connection on which that client is blocked there.
 fn unblock(request: &mut Request<'_>) {
     let command = request.command;
     match command.len() {
@@ -217,10 +208,16 @@ fn unblock(request: &mut Request<'_>) {
         4 => return request.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
         _ => return request.wrong_subcommand(),
     }
-    match request.integer(2) {
-        Some(_) => encode::integer(request.out(), 0),
-        None => request.error(NOT_AN_INTEGER),
-    }
+    let Some(id) = request.integer(2) else { return request.error(NOT_AN_INTEGER) };
+    let blocked =
+        u64::try_from(id).ok().and_then(|id| request.app().clients.find(id)).and_then(|client| client.blocked());
+    let number = blocked.as_ref().map_or(0, |blocked| blocked.number.load(Ordering::Acquire));
+    let Some(blocked) = blocked.filter(|_| number != 0) else { return encode::integer(request.out(), 0) };
+    let mut wire = Vec::new();
+    let number = number.to_string();
+    let reason = command.opt(3).unwrap_or(b"TIMEOUT");
+    encode::command(&mut wire, &[b"CLIENT", b"UNBLOCK", number.as_bytes(), reason]);
+    forward::send_to(request.session, request.state, &blocked.node, &wire);
 }
 
 #[cfg(test)]

@@ -39,13 +39,13 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
         ("maxclients", limits.max_clients.to_string()),
         ("proto-max-bulk-len", limits.max_bulk.to_string()),
         ("client-query-buffer-limit", limits.max_request.to_string()),
-        ("client-output-buffer-limit", format!("normal {} 0 0", limits.max_output)),
+        ("client-output-buffer-limit", format!("normal {0} 0 0 pubsub {0} 0 0", limits.max_output)),
         ("maxmemory", max_memory(app).to_string()),
-        // What Larder never does: it keeps nothing on disk, closes no idle client, and is no cluster.
+        // What Larder never does: it keeps nothing on disk, and closes no idle client.
         ("appendonly", "no".to_owned()),
         ("save", String::new()),
         ("timeout", "0".to_owned()),
-        ("cluster-enabled", "no".to_owned()),
+        ("cluster-enabled", if app.config.cluster_facade { "yes" } else { "no" }.to_owned()),
     ]);
     if let Backend::Memory(_) = app.backend {
         settings.insert("maxmemory-policy", "noeviction".to_owned());

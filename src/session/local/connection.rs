@@ -4,14 +4,23 @@ use std::sync::atomic::Ordering;
 
 use super::{NOT_AN_INTEGER, Request};
 use crate::app::{App, Backend};
+use crate::config::Kind;
 use crate::memory;
-use crate::resp::encode;
+use crate::resp::{Proto, encode};
 use crate::session::{Ending, ReplyMode};
 
 /// `PING [message]`
 pub(super) fn ping(request: &mut Request<'_>) {
     let command = request.command;
+    let subscriber = request.proto() == Proto::Resp2 && request.state.subscriptions.is_some();
     match (command.len(), command.opt(1)) {
+        // In the shape of a message, for that is what such a client reads.
+        (1 | 2, message) if subscriber => {
+            let out = request.out();
+            encode::array(out, 2);
+            encode::bulk(out, b"pong");
+            encode::bulk(out, message.unwrap_or_default());
+        }
         (1, _) => encode::simple(request.out(), "PONG"),
         (2, Some(message)) => encode::bulk(request.out(), message),
         _ => request.wrong_arity(),
@@ -39,6 +48,10 @@ pub(super) fn select(request: &mut Request<'_>) {
         let (least, most) = (i32::MIN, i32::MAX);
         return request.error(&format!("ERR value is out of range, value must between {least} and {most}"));
     };
+    let origin = request.app().origin();
+    if index != 0 && origin.is_some_and(|origin| origin.kind == Kind::RedisCluster) {
+        return request.error("ERR SELECT is not allowed in cluster mode");
+    }
     let database = u32::try_from(index).ok().filter(|index| *index < databases(request.app()));
     let Some(database) = database else {
         return request.error("ERR DB index is out of range");
@@ -62,6 +75,8 @@ pub(super) fn databases(app: &App) -> u32 {
 /// `RESET`
 pub(super) fn reset(request: &mut Request<'_>) {
     let mode = request.state.reply_mode;
+    request.state.drop_subscriptions(request.session);
+    request.session.stop_tracking(request.state);
     request.state.reset();
     if mode == ReplyMode::Skip {
         // As in Redis, an announced silence lasts until the command is over, whichever it is.

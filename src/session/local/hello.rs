@@ -98,10 +98,15 @@ fn describe(app: &App, id: u64, proto: Proto, out: &mut Vec<u8>) {
     encode::integer(out, i64::from(digit(proto)));
     encode::bulk(out, b"id");
     encode::integer(out, i64::try_from(id).unwrap_or(i64::MAX));
-    text("mode", "standalone", out);
+    text("mode", mode(app), out);
     text("role", "master", out);
     encode::bulk(out, b"modules");
     encode::array(out, 0);
+}
+
+/// As what Larder shows itself, whatever the upstream is.
+pub(super) fn mode(app: &App) -> &'static str {
+    if app.config.cluster_facade { "cluster" } else { "standalone" }
 }
 
 /// The version of the Redis that clients are dealing with.

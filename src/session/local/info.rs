@@ -10,6 +10,7 @@ use super::hello::version;
 use crate::app::{App, Backend};
 use crate::clock::Micros;
 use crate::memory;
+use crate::origin::map::Primary;
 use crate::resp::encode;
 use crate::upstream::tracked::Mode;
 
@@ -66,7 +67,7 @@ fn server(app: &App, out: &mut String) {
     let uptime = app.started.0.elapsed().as_secs();
     let (_, port) = listening(app);
     field(out, "redis_version", version(app));
-    field(out, "redis_mode", "standalone");
+    field(out, "redis_mode", super::hello::mode(app));
     field(out, "os", operating_system());
     field(out, "arch_bits", bits);
     field(out, "process_id", std::process::id());
@@ -93,7 +94,7 @@ fn clients(app: &App, out: &mut String) {
     field(out, "connected_clients", app.clients.len());
     field(out, "cluster_connections", 0);
     field(out, "maxclients", app.config.limits.max_clients);
-    field(out, "blocked_clients", 0);
+    field(out, "blocked_clients", app.clients.blocked());
     field(out, "tracking_clients", 0);
 }
 
@@ -148,6 +149,10 @@ fn stats(app: &App, out: &mut String) {
     ] {
         line(out, format_args!("{redis}:{}", digits(value(&figures, larder))));
     }
+    let [channels, patterns, shards] = app.hub.figures().names;
+    field(out, "pubsub_channels", channels);
+    field(out, "pubsub_patterns", patterns);
+    field(out, "pubsubshard_channels", shards);
 }
 
 fn replication(_: &App, out: &mut String) {
@@ -155,8 +160,8 @@ fn replication(_: &App, out: &mut String) {
     field(out, "connected_slaves", 0);
 }
 
-fn cluster(_: &App, out: &mut String) {
-    field(out, "cluster_enabled", 0);
+fn cluster(app: &App, out: &mut String) {
+    field(out, "cluster_enabled", u8::from(app.config.cluster_facade));
 }
 
 fn larder(app: &App, out: &mut String) {
@@ -167,11 +172,17 @@ fn larder(app: &App, out: &mut String) {
         }
         Backend::Redis(origin) => {
             field(out, "upstream", &origin.name);
-            field(out, "upstream_address", &origin.endpoint.address);
+            let map = origin.map();
+            let address = map.any().map_or(&origin.model.address, |node| &node.endpoint.address);
+            field(out, "upstream_kind", origin.kind.name());
+            field(out, "upstream_address", address);
             field(out, "upstream_protocol", super::hello::digit(origin.proto()));
-            field(out, "coherence", coherence(origin.mode()));
-            let covered = origin.coverage.holds(Micros::now());
-            field(out, "covered", if covered { "yes" } else { "no" });
+            field(out, "upstream_primaries", map.primaries().len());
+            field(out, "coherence", coherence(map.any().and_then(|node| node.mode())));
+            let now = Micros::now();
+            let covered = |primary: &Primary| primary.node.coverage.holds(now);
+            let all = !map.primaries().is_empty() && map.primaries().iter().all(covered);
+            field(out, "covered", if all { "yes" } else { "no" });
         }
     }
     for (name, value) in figures(app) {

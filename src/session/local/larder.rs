@@ -1,15 +1,16 @@
 //! LARDER: what can be asked of Larder itself, from any Redis client.
 
 mod explain;
+mod nodes;
 
 use std::sync::PoisonError;
 
 use super::figures::{digits, figures, whole};
 use super::{NOT_AN_INTEGER, Request};
 use crate::cache::hotkeys;
-use crate::cache::near::{Cause, tally};
+use crate::cache::near::Cause;
+use crate::origin::UPSTREAM;
 use crate::resp::encode;
-use crate::serve::UPSTREAM;
 
 /// Keys that HOTKEYS lists unless told otherwise.
 const HOTTEST: usize = 10;
@@ -25,6 +26,9 @@ const HELP: &[&str] = &[
     "    List the keys that are read most (default: 10), with their recent reads.",
     "INVALIDATE <key> [<key> ...]",
     "    Drop keys from the near-cache; how many of them were there.",
+    "NODES",
+    "    List the servers behind Larder: role, slots, whether what was read from them is",
+    "    covered, and the connections that clients share.",
     "STATS",
     "    Show the counters of Larder, as /metrics does.",
     "HELP",
@@ -38,6 +42,7 @@ pub(super) fn larder(request: &mut Request<'_>) {
         "flush" => flush(request),
         "hotkeys" => hot_keys(request),
         "invalidate" => invalidate(request),
+        "nodes" => nodes::nodes(request),
         "stats" => stats(request),
         _ => {
             encode::array(request.out(), HELP.len());
@@ -95,10 +100,12 @@ fn invalidate(request: &mut Request<'_>) {
 fn flush(request: &mut Request<'_>) {
     let app = request.app();
     if let Some(origin) = app.origin() {
-        // Void at once by the stamp; the walk only gives the memory back.
-        origin.coverage.flush();
-        tally(&app.near.tallies.flushes);
-        app.near.sweep(UPSTREAM, origin.coverage.stamp());
+        for primary in origin.map().primaries() {
+            // Void at once by the stamp; the walk only gives the memory back.
+            let coverage = &primary.node.coverage;
+            app.near.flush(coverage);
+            app.near.sweep(UPSTREAM, coverage.stamp());
+        }
     }
     request.ok();
 }

@@ -6,20 +6,24 @@
 //! * `connection`: PING, ECHO, QUIT, SELECT, RESET.
 //! * `hello` and `auth`: who the client is and how it is spoken to.
 //! * `client`: CLIENT and its subcommands.
+//! * `cluster`: CLUSTER and its subcommands, READONLY, READWRITE, ASKING.
 //! * `config`: CONFIG GET.
 //! * `info`: the answer to INFO.
 //! * `larder`: LARDER and its subcommands.
+//! * [`pubsub`]: SUBSCRIBE, UNSUBSCRIBE and their kin.
 //!
 //! COMMAND is answered by the command table itself.
 
 mod auth;
 mod client;
+mod cluster;
 mod config;
 mod connection;
 mod figures;
 mod hello;
 mod info;
 mod larder;
+pub mod pubsub;
 
 use std::rc::Rc;
 
@@ -56,6 +60,7 @@ pub fn answer(
     match which {
         Local::Auth => auth::auth(&mut request),
         Local::Client => client::client(&mut request),
+        Local::Cluster => cluster::cluster(&mut request),
         Local::Command => {
             let proto = request.proto();
             docs::reply(table, command, proto, request.out());
@@ -69,6 +74,8 @@ pub fn answer(
         Local::Quit => connection::quit(&mut request),
         Local::Reset => connection::reset(&mut request),
         Local::Select => connection::select(&mut request),
+        Local::Subscribe => return pubsub::subscribe(&mut request),
+        Local::Unsubscribe => pubsub::unsubscribe(&mut request),
     }
     Flow::Next
 }

@@ -1,6 +1,6 @@
 //! Finding out how coherence can be kept with an endpoint, each time it is connected to.
 
-use super::Mode;
+use super::{How, Mode};
 use crate::config::Coherence;
 use crate::resp::Proto;
 use crate::upstream::endpoint::{Endpoint, Failure, Identity};
@@ -22,7 +22,8 @@ pub(super) fn announce(endpoint: &Endpoint, mode: Mode) {
 }
 
 /// Connects and finds out in which mode: asks for tracking and whether it is really on.
-pub(super) async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(Wire, Mode, Proto), Failure> {
+pub(super) async fn open(endpoint: &Endpoint, how: How<'_>) -> Result<(Wire, Mode, Proto), Failure> {
+    let coherence = how.coherence;
     let identity = |proto| Identity { database: 0, proto, credentials: endpoint.credentials.clone() };
     let untracked = async |proto| {
         let wire = wire::open(endpoint, &identity(proto), "larder-reads", &[]).await?;
@@ -34,8 +35,12 @@ pub(super) async fn open(endpoint: &Endpoint, coherence: Coherence) -> Result<(W
             opened => opened,
         };
     }
-    let tracking: &[&[u8]] = &[b"CLIENT", b"TRACKING", b"ON"];
-    let opened = wire::open(endpoint, &identity(Proto::Resp3), "larder-tracked", &[tracking]).await;
+    let mut tracking: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON"];
+    if let Some(prefix) = how.prefix {
+        tracking.extend([&b"BCAST"[..], b"PREFIX", prefix]);
+    }
+    let name = if how.prefix.is_some() { "larder-broadcast" } else { "larder-tracked" };
+    let opened = wire::open(endpoint, &identity(Proto::Resp3), name, &[&tracking]).await;
     let refused = match opened {
         Ok(mut wire) => {
             // Some managed services say OK and do nothing.

@@ -2,7 +2,7 @@
 
 use super::{After, Writer};
 use crate::coherence::history::{Cell, MEMBERS, Read, Seen, Via, Write};
-use crate::coherence::unit::{self, FIELDS};
+use crate::coherence::unit::{self, FIELDS, Kind, World};
 use crate::reply::Reply;
 
 impl Writer<'_> {
@@ -30,7 +30,11 @@ impl Writer<'_> {
                     Via::Origin => Via::Origin,
                     _ => Via::Unseen,
                 };
-                let command = words(&["EVAL", undeclared, "0", &key, &value]);
+                let command = match self.world {
+                    World::Server => words(&["EVAL", undeclared, "0", &key, &value]),
+                    // Another key of the slot says which node it is for.
+                    World::Cluster => words(&["EVAL", undeclared, "1", &format!("{key}:door"), &key, &value]),
+                };
                 self.write_via(chosen, link, via, &[command], expects(ok, set, None))
             }
             8 => self.write(chosen, link, words(&["GETSET", &key, &value]), expects(any_value, set, None)),
@@ -72,14 +76,12 @@ impl Writer<'_> {
         let span = self.dice.roll() % 280 + 20;
         let ttl = span.to_string();
         let set = Cell::holding(version);
-        let script = "redis.call('DEL', KEYS[1]); for i, f in ipairs({'a', 'b', 'c'}) do \
-                      redis.call('HSET', KEYS[1], f, ARGV[1]) end; return redis.status_reply('OK')";
         let whole = words(&["HSET", &key, a, &value, b, &value, c, &value]);
         match self.dice.below(8) {
             0 => self.write(chosen, link, words(&["DEL", &key]), expects(number, Cell::MISSING, None)),
             1 => self.write(chosen, link, words(&["HDEL", &key, a, b, c]), expects(number, Cell::MISSING, None)),
             2 => self.write(chosen, link, words(&["PEXPIRE", &key, &ttl]), retimed(was, Some(span))),
-            3 => self.write(chosen, link, words(&["EVAL", script, "1", &key, &value]), expects(ok, set, None)),
+            3 => self.write(chosen, link, words(&["EVAL", WHOLE_HASH, "1", &key, &value]), expects(ok, set, None)),
             4 => {
                 let link = self.origin(link);
                 let transaction = [words(&["MULTI"]), words(&["DEL", &key]), whole];
@@ -186,6 +188,35 @@ impl Writer<'_> {
         Ok(())
     }
 }
+
+impl Writer<'_> {
+    /// A write that does not depend on what is there, and the state that it leaves.
+    pub(super) fn anew(&mut self, chosen: usize) -> (Vec<String>, [Cell; MEMBERS]) {
+        let (kind, keys) = (self.owned[chosen].unit.kind, self.owned[chosen].unit.keys.clone());
+        let version = self.clock.version();
+        let value = unit::value(version);
+        let all: [Cell; MEMBERS] =
+            std::array::from_fn(|at| if at < keys.len() { Cell::holding(version) } else { Cell::MISSING });
+        if self.dice.chance(1, 4) {
+            return (["DEL".to_owned()].into_iter().chain(keys).collect(), unit::NOTHING);
+        }
+        let command = match kind {
+            Kind::Single => words(&["SET", &keys[0], &value]),
+            Kind::Counter => words(&["SET", &keys[0], &version.to_string()]),
+            Kind::Hash => words(&["EVAL", WHOLE_HASH, "1", &keys[0], &value]),
+            Kind::Pair | Kind::Group => {
+                let pairs = keys.into_iter().flat_map(|key| [key, value.clone()]);
+                ["MSET".to_owned()].into_iter().chain(pairs).collect()
+            }
+        };
+        (command, all)
+    }
+}
+
+/// Writes a hash with its three fields and without an expiry. (With a DEL before it, a script fails half-way in a slot on the
+/// move: what it has deleted it may not make again.)
+const WHOLE_HASH: &str = "for i, f in ipairs({'a', 'b', 'c'}) do redis.call('HSET', KEYS[1], f, ARGV[1]) end; \
+                          redis.call('PERSIST', KEYS[1]); return redis.status_reply('OK')";
 
 pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()

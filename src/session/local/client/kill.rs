@@ -106,7 +106,7 @@ impl Filter {
         self.id.is_none_or(|id| id == client.id)
             && self.address.as_ref().is_none_or(|address| *address == client.address)
             && self.local_address.as_ref().is_none_or(|address| *address == client.local_address)
-            && self.kind.is_none_or(|kind| kind == Type::Normal)
+            && self.kind.is_none_or(|kind| kind == Type::of(client))
             && self.min_age.is_none_or(|least| age() >= least)
             && self.user.as_ref().is_none_or(|user| *user == list::user(app, client))
     }

@@ -8,14 +8,23 @@ use crate::app::App;
 use crate::clock::Micros;
 use crate::resp::encode;
 use crate::session::clients::Client;
+use crate::upstream::subscriber::Kind;
 
-/// What a client can be for CLIENT LIST and KILL. Larder's are all normal ones.
+/// What a client can be for CLIENT LIST and KILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     /// An ordinary client.
     Normal,
-    /// A primary, a replica or a subscriber, of which there are none.
+    /// A subscriber.
+    Pubsub,
+    /// A primary or a replica, of which there are none.
     Other,
+}
+
+impl Type {
+    pub(super) fn of(client: &Client) -> Self {
+        if client.is_subscriber() { Self::Pubsub } else { Self::Normal }
+    }
 }
 
 /// Reads a client type; the error is the reply.
@@ -23,7 +32,8 @@ pub(super) fn client_type(request: &Request<'_>, at: usize) -> Result<Type, Stri
     let name = request.text(at);
     match name.to_ascii_lowercase().as_str() {
         "normal" => Ok(Type::Normal),
-        "slave" | "replica" | "pubsub" | "master" => Ok(Type::Other),
+        "pubsub" => Ok(Type::Pubsub),
+        "slave" | "replica" | "master" => Ok(Type::Other),
         _ => Err(format!("ERR Unknown client type '{name}'")),
     }
 }
@@ -44,8 +54,11 @@ pub(super) fn list(request: &mut Request<'_>) {
         request.app().clients.list()
     } else if command.len() == 4 && command.is(2, "type") {
         match client_type(request, 3) {
-            Ok(Type::Normal) => request.app().clients.list(),
-            Ok(Type::Other) => Vec::new(),
+            Ok(wanted) => {
+                let mut clients = request.app().clients.list();
+                clients.retain(|client| Type::of(client) == wanted);
+                clients
+            }
             Err(error) => return request.error(&error),
         }
     } else if command.len() > 3 && command.is(2, "id") {
@@ -74,7 +87,7 @@ fn note_command(request: &Request<'_>) {
 
 /// As whom a client's commands are sent.
 pub(in super::super) fn user(app: &App, client: &Client) -> String {
-    let configured = || app.origin()?.endpoint.credentials.as_ref()?.username.clone();
+    let configured = || app.origin()?.model.credentials.as_ref()?.username.clone();
     let own = client.told().user.clone();
     own.or_else(configured).unwrap_or_else(|| "default".to_owned())
 }
@@ -86,7 +99,14 @@ fn line(app: &App, client: &Client, out: &mut String) {
     let user = user(app, client);
     let told = client.told().clone();
     let mut flags = String::new();
-    for (set, flag) in [(client.ip.is_none(), 'U'), (told.no_evict, 'e'), (told.no_touch, 'T')] {
+    let subscriptions = |kind: Kind| client.subscriptions[kind.index()].load(Ordering::Relaxed);
+    for (set, flag) in [
+        (client.is_subscriber(), 'P'),
+        (client.blocked().is_some(), 'b'),
+        (client.ip.is_none(), 'U'),
+        (told.no_evict, 'e'),
+        (told.no_touch, 'T'),
+    ] {
         flags.extend(set.then_some(flag));
     }
     if flags.is_empty() {
@@ -96,7 +116,7 @@ fn line(app: &App, client: &Client, out: &mut String) {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
+        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi=-1 qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} user={user} \
          redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
@@ -106,6 +126,9 @@ fn line(app: &App, client: &Client, out: &mut String) {
         seconds(client.since.0),
         seconds(client.active_at.load(Ordering::Relaxed)),
         client.database.load(Ordering::Relaxed),
+        subscriptions(Kind::Channel),
+        subscriptions(Kind::Pattern),
+        subscriptions(Kind::Shard),
         client.proto.load(Ordering::Relaxed),
         told.library,
         told.library_version,

@@ -3,13 +3,13 @@
 use super::super::Request;
 use super::super::client::user;
 use super::super::info::coherence;
-use crate::app::Origin;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
+use crate::origin::{Node, Origin, UPSTREAM};
 use crate::resp::{Command, encode};
 use crate::route::Policy;
-use crate::serve::UPSTREAM;
+use crate::serve::gate;
 use crate::session::State;
 
 /// Keys that are looked into; of a command with more, the rest is counted.
@@ -33,6 +33,9 @@ pub(super) fn explain(request: &mut Request<'_>) {
     };
     let mut lines = Vec::new();
     about_row(spec, &command, &mut lines);
+    if let Some(error) = gate::refusal(request.app(), spec) {
+        lines.push(format!("served: no: {error}"));
+    }
     let mut keys = Vec::new();
     let coverage = for_each_key(spec, &command, |at, access| keys.push((at, access)));
     about_keys(&command, &keys, coverage, &mut lines);
@@ -75,7 +78,7 @@ fn way_in_words(way: Way) -> &'static str {
     match way {
         Way::Forward => "to the upstream, on a connection that clients share",
         Way::Local(_) => "answered by Larder itself",
-        Way::Pinned => "refused: it needs an upstream connection of its own, which this version does not give",
+        Way::Leased(_) => "to the upstream, on a connection that this client has to itself for a while",
         Way::Refused => "refused: it would change a connection that clients share",
     }
 }
@@ -102,7 +105,8 @@ fn about_keys(command: &Command<'_>, keys: &[(usize, Access)], coverage: Coverag
 
 fn about_memory(spec: &Spec, command: &Command<'_>, request: &Request<'_>, lines: &mut Vec<String>) {
     lines.push(format!("upstream: memory, in this process, database {}", request.state.database));
-    if way(spec, command) == Way::Forward && !crate::memory::Memory::serves(&spec.name) {
+    let served = crate::memory::Memory::serves(&spec.name) || super::super::pubsub::is_of_hub(&spec.name);
+    if way(spec, command) == Way::Forward && !served {
         lines.push("served: no: the memory upstream knows commands on strings and keys only".to_owned());
     }
     lines.push("cacheable: no: the memory upstream answers at once and needs no cache before it".to_owned());
@@ -119,14 +123,20 @@ fn about_origin(
     lines: &mut Vec<String>,
 ) {
     let (state, app, now) = (&*request.state, request.app(), Micros::now());
+    let map = origin.map();
+    let owner = match keys.first() {
+        Some((at, _)) => map.owner(command.opt(*at).unwrap_or_default()),
+        None => map.any(),
+    };
+    let Some(node) = owner else { return lines.push(format!("upstream: {}: {}", origin.name, origin.nobody())) };
     lines.push(format!(
         "upstream: {} at {}, database {}, as {}",
         origin.name,
-        origin.endpoint.address,
+        node.endpoint.address,
         state.database,
         user(app, &request.session.client),
     ));
-    lines.push(about_coverage(origin, now));
+    lines.push(about_coverage(node, now));
     let policies: Vec<&Policy> =
         keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
     for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
@@ -136,7 +146,7 @@ fn about_origin(
         .or_else(|| obstacle_of_client(state))
         .or_else(|| policies.iter().find_map(|policy| obstacle_of_route(policy, spec)))
         .or_else(|| {
-            (!origin.coverage.holds(now)).then(|| "nothing would tell of changes now: the coverage is lost".to_owned())
+            (!node.coverage.holds(now)).then(|| "nothing would tell of changes now: the coverage is lost".to_owned())
         });
     lines.push(match verdict {
         Some(why) => format!("cacheable: no: {why}"),
@@ -144,7 +154,8 @@ fn about_origin(
     });
     for (at, _) in keys.iter().take(SHOWN) {
         let key = command.opt(*at).unwrap_or_default();
-        let forms = app.near.inspect(UPSTREAM, key, &origin.coverage, now);
+        let coverage = &map.owner(key).unwrap_or(node).coverage;
+        let forms = app.near.inspect(UPSTREAM, key, coverage, now);
         if forms.is_empty() {
             lines.push(format!("entry of {}: none", shown(key)));
         }
@@ -154,12 +165,12 @@ fn about_origin(
     }
 }
 
-fn about_coverage(origin: &Origin, now: Micros) -> String {
-    let mode = coherence(origin.mode());
-    if !origin.coverage.holds(now) {
+fn about_coverage(node: &Node, now: Micros) -> String {
+    let mode = coherence(node.mode());
+    if !node.coverage.holds(now) {
         return format!("coverage: none ({mode}): nothing is served from the near-cache");
     }
-    match origin.coverage.until() {
+    match node.coverage.until() {
         Micros::NEVER => format!("coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"),
         until => format!("coverage: {mode}, proven for another {}", seconds(until.since(now))),
     }

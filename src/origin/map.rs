@@ -1,0 +1,113 @@
+//! Which node owns which keys, at one moment.
+
+use std::sync::Arc;
+
+use super::Node;
+use crate::upstream::slots::{SLOTS, slot_of};
+
+/// Who owns what; never changed once published.
+#[derive(Debug, Default)]
+pub struct Map {
+    /// Its number; see [`super::Origin::version`].
+    pub version: u64,
+    /// A number for who owns what, for cursors; the same in every Larder.
+    pub digest: u64,
+    /// The primaries, in the order of their ids.
+    primaries: Vec<Primary>,
+    /// Index into `primaries` by slot; `None` where one node owns every key.
+    slots: Option<Box<[u16]>>,
+}
+
+/// A primary and its replicas.
+#[derive(Clone, Debug)]
+pub struct Primary {
+    /// The node itself.
+    pub node: Arc<Node>,
+    /// Those that follow it, for reads that may be old.
+    pub replicas: Vec<Arc<Node>>,
+}
+
+/// In [`Map::of_slots`]: a slot that nobody serves.
+pub const NOBODY: u16 = u16::MAX;
+
+impl Map {
+    /// One node owns every key.
+    pub fn of_one(primary: Primary) -> Self {
+        Self { primaries: vec![primary], ..Self::default() }
+    }
+
+    /// Slots are shared out: `slots` holds an index into `primaries` for each of them, or [`NOBODY`].
+    pub fn of_slots(primaries: Vec<Primary>, slots: Box<[u16]>, digest: u64) -> Self {
+        Self { version: 0, digest, primaries, slots: (slots.len() == SLOTS).then_some(slots) }
+    }
+
+    /// Whether commands whose keys lie in different slots have to be split.
+    #[inline]
+    pub fn is_split(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    /// Who owns a key.
+    #[inline]
+    pub fn owner(&self, key: &[u8]) -> Option<&Arc<Node>> {
+        self.owning(key).map(|primary| &primary.node)
+    }
+
+    /// The same, with its replicas.
+    #[inline]
+    pub fn owning(&self, key: &[u8]) -> Option<&Primary> {
+        match &self.slots {
+            None => self.primaries.first(),
+            Some(slots) => self.primaries.get(usize::from(slots[usize::from(slot_of(key))])),
+        }
+    }
+
+    /// Who owns a slot.
+    pub fn owner_of_slot(&self, slot: u16) -> Option<&Primary> {
+        match &self.slots {
+            None => self.primaries.first(),
+            Some(slots) => self.primaries.get(usize::from(*slots.get(usize::from(slot))?)),
+        }
+    }
+
+    /// Which of the primaries owns a slot.
+    pub fn owner_number(&self, slot: u16) -> Option<usize> {
+        let number = self.slots.as_ref().map_or(Some(&0), |slots| slots.get(usize::from(slot)));
+        number.map(|number| usize::from(*number)).filter(|number| *number < self.primaries.len())
+    }
+
+    /// Whether the primaries' own words agree with it: the ranges of slots that each of them claims, in their order.
+    pub fn is_as_claimed<'a>(&self, claims: impl Iterator<Item = &'a [(u16, u16)]>) -> bool {
+        let Some(slots) = &self.slots else { return true };
+        let mut claimed = vec![NOBODY; SLOTS];
+        for (primary, ranges) in claims.enumerate() {
+            for (first, last) in ranges {
+                claimed[usize::from(*first)..=usize::from(*last)].fill(primary as u16);
+            }
+        }
+        **slots == *claimed
+    }
+
+    /// Some node, always the same one for a given map: for commands without a key.
+    pub fn any(&self) -> Option<&Arc<Node>> {
+        self.primaries.first().map(|primary| &primary.node)
+    }
+
+    /// All primaries.
+    pub fn primaries(&self) -> &[Primary] {
+        &self.primaries
+    }
+
+    /// Whether a node has a part in it.
+    pub fn contains(&self, node: &Arc<Node>) -> bool {
+        self.primaries.iter().any(|primary| {
+            Arc::ptr_eq(&primary.node, node) || primary.replicas.iter().any(|replica| Arc::ptr_eq(replica, node))
+        })
+    }
+
+    /// Whether the node that owns a slot differs from that in `before`.
+    pub fn moved(&self, before: &Self, slot: u16) -> bool {
+        let number = |map: &Self| map.owner_of_slot(slot).map(|primary| primary.node.number);
+        number(self) != number(before)
+    }
+}

@@ -1,0 +1,92 @@
+//! Where an upstream's description of itself becomes the map by which commands are sent.
+//!
+//! * `cluster`: what the nodes of a Redis Cluster say (CLUSTER SLOTS).
+//! * `sentinel`: what Sentinels say of a primary.
+//! * `talk`: connections for asking; `news`: connections on which Sentinels tell of a switch.
+//!
+//! A new map is put in place in an order that leaves no gap: first commands and lookups go by it, so that entries of a
+//! slot's former owner are no longer fresh; then fills under way are voided, since they were asked of the former owner;
+//! then the entries of slots that moved are removed, in case a slot comes back.
+
+mod cluster;
+mod news;
+mod sentinel;
+mod talk;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::config::{Kind, Upstream};
+use crate::inbox::Letter;
+use crate::origin::map::Primary;
+use crate::origin::{Map, Origin, UPSTREAM};
+use crate::tracking;
+use crate::upstream::endpoint::Duty;
+use crate::upstream::slots::{SLOTS, slot_of};
+
+/// The map of a standalone Redis: it never changes.
+pub fn standalone(origin: &Origin, upstream: &Upstream) -> Map {
+    let replicas = upstream.replicas.iter().map(|address| origin.node(address, Duty::Replica)).collect();
+    Map::of_one(Primary { node: origin.node(&origin.model.address, Duty::Any), replicas })
+}
+
+/// Keeps the map of an upstream right, for ever: asks who owns what, at regular times and whenever somebody has reason to
+/// doubt what is known. `first` is called when there is a map.
+pub async fn keep(app: Arc<App>, first: impl Fn()) {
+    let Some(origin) = app.origin() else { return };
+    let upstream = &app.config.upstreams[&origin.name];
+    match origin.kind {
+        Kind::RedisCluster => cluster::keep(&app, origin, upstream, first).await,
+        Kind::RedisSentinel => sentinel::keep(&app, origin, upstream, first).await,
+        _ => {
+            follow(&app, &origin.map());
+            first();
+        }
+    }
+}
+
+/// The shortest time between two rounds of asking, however much doubt there is.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Waits until it is time to ask again.
+async fn rest(origin: &Origin, upstream: &Upstream) {
+    tokio::time::sleep(PAUSE).await;
+    let _ = tokio::time::timeout(upstream.health_check.interval, origin.doubt.notified()).await;
+}
+
+/// Puts a map in place.
+fn adopt(app: &App, origin: &Origin, map: Map) {
+    let before = origin.publish(map);
+    let map = origin.map();
+    let moved: Vec<bool> = (0..SLOTS as u16).map(|slot| map.moved(&before, slot)).collect();
+    if !before.primaries().is_empty() && moved.contains(&true) {
+        for slot in (0..SLOTS as u16).filter(|slot| moved[usize::from(*slot)]) {
+            if let (Some(now), Some(then)) = (map.owner_of_slot(slot), before.owner_of_slot(slot)) {
+                now.node.coverage.inherit(then.node.coverage.stamp());
+            }
+        }
+        origin.changes.fetch_add(1, Ordering::Relaxed);
+        app.near.void_fills();
+        app.near.remove_where(UPSTREAM, |key| moved[usize::from(if map.is_split() { slot_of(key) } else { 0 })]);
+        // (One node of all keys counts as one slot.)
+        let count = moved.iter().filter(|moved| **moved).count();
+        tracing::info!(upstream = %origin.name, "{count} slots have another owner now");
+    }
+    if !before.primaries().is_empty() {
+        // Behind the former owners' connections changes may have been missed.
+        tracking::all_changed(app);
+        app.inboxes.iter().take(1).for_each(|inbox| inbox.post([Letter::NewPrimaries]));
+    }
+    follow(app, &map);
+    app.hub.endpoints_changed(app);
+}
+
+/// Has the tracked connection of every primary kept that has none yet.
+fn follow(app: &App, map: &Map) {
+    for primary in map.primaries().iter().filter(|primary| primary.node.follow()) {
+        let worker = primary.node.number as usize % app.inboxes.len();
+        app.inboxes[worker].post([Letter::Follow(Arc::clone(&primary.node))]);
+    }
+}
