@@ -155,7 +155,7 @@ impl Reader {
             }
             Event::Alive { sent_at, reply } => {
                 if self.mode == Mode::Tracking && self.owns_its_keys(reply) {
-                    coverage.extend(sent_at.plus(node.lease()));
+                    coverage.extend(sent_at, sent_at.plus(node.lease()));
                 }
             }
             Event::Invalidate(key) => {
@@ -265,16 +265,17 @@ impl Reader {
     /// Judges a reply: may it be kept, and until when.
     fn filled<'a>(&self, terms: &Terms, hash: u64, pttl: Option<i64>, reply: &'a [u8], sent_at: Micros) -> Filled<'a> {
         // Without the origin's expiry nothing says how long the reply is true.
-        let known = pttl.is_some();
+        let told = pttl.is_some();
         let pttl = pttl.unwrap_or(-2);
         let negative = matches!(reply, b"_\r\n" | b"$-1\r\n" | b"*-1\r\n") || pttl == -2;
-        let expires_at = terms.lifetime.expires_at(&Known {
+        let known = Known {
             read_at: sent_at,
             pttl,
             negative,
             untracked: self.mode == Mode::Ttl || terms.unseen_expiry,
             dice: hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sent_at.0.wrapping_mul(0xbf58_476d_1ce4_e5b9),
-        });
+        };
+        let expires_at = terms.lifetime.expires_at(&known);
         let expires_at = match self.node.endpoint.duty {
             // While a slot moves, keys that its owner does not have are made at the node that it moves to, and the owner
             // has nothing to push. Neither it nor any epoch tells of the move, so that "not there" is proven no further
@@ -290,7 +291,8 @@ impl Reader {
             negative,
             read_at: sent_at,
             expires_at,
-            keep: known && !reply.starts_with(b"-") && !reply.starts_with(b"!"),
+            ends_at: known.ends_at(),
+            keep: told && !reply.starts_with(b"-") && !reply.starts_with(b"!"),
         }
     }
 

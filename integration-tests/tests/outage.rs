@@ -3,6 +3,8 @@
 //! Every route says `stale: never`, so a read shows what the origin has or is an error; an older value is wrong in
 //! any rung. Where Larder must first notice a silent loss, the heartbeat bounds how long that takes.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -370,4 +372,30 @@ fn an_origin_that_hangs_while_it_is_connected_to_hangs_nobody_for_ever() {
     origin.thaw();
     assert!(errors, "a frozen origin has incremented");
     wait::until("it increments again", || client.try_call(&["INCR", "k"]).expect("an answer").error().is_none());
+}
+
+/// As does a server whose queue of new connections is full. Nothing has been sent to it, and the client is told so.
+#[test]
+fn a_server_that_ends_new_connections_was_sent_nothing() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = server.local_addr().expect("bound");
+    let greeter = thread::spawn(move || {
+        // The handshake arrives, so its end is a reset and no orderly close. An empty line from the test is the last.
+        for link in server.incoming() {
+            let mut first = [0; 1];
+            if link.expect("a connection").read(&mut first).expect("bytes") == 0 || first == *b"\n" {
+                return;
+            }
+        }
+    });
+    let larder = Larder::start(address);
+    let mut client = larder.connect();
+    for command in ["SET k 1", "BLPOP q 0", "GET k"] {
+        let error = client.say(command).error().unwrap_or_default().to_owned();
+        assert!(error.starts_with("MASTERDOWN upstream 'main'"), "{command}: {error}");
+        assert!(!error.contains("may or may not"), "{command}: {error}");
+    }
+    drop(larder);
+    TcpStream::connect(address).and_then(|mut link| link.write_all(b"\n")).expect("it listens");
+    greeter.join().expect("no fault");
 }

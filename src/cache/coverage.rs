@@ -46,6 +46,11 @@ static FLUSHES: AtomicU32 = AtomicU32::new(0);
 pub struct Coverage {
     stamp: AtomicU64,
     until: AtomicU64,
+    /// Up to when what was read on the present connection is known to have been true: when the last answered heartbeat was sent.
+    proven_at: AtomicU64,
+    /// The last connection that was lost, and its `proven_at`.
+    lost: AtomicU64,
+    lost_proven_at: AtomicU64,
     /// Commands under way that may change any key (FLUSHALL, SWAPDB): while there are some, nothing is filled.
     wholesale: AtomicU32,
 }
@@ -70,18 +75,40 @@ impl Coverage {
     pub fn begin(&self, until: Micros) {
         let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         self.until.store(until.0, Ordering::Release);
+        self.proven_at.store(0, Ordering::Release);
         self.change(|stamp| u64::from(number) << 32 | stamp & u64::from(u32::MAX));
     }
 
-    /// A heartbeat was answered: the proof reaches further.
-    pub fn extend(&self, until: Micros) {
+    /// A heartbeat that was sent at `sent_at` was answered: the proof reaches further.
+    pub fn extend(&self, sent_at: Micros, until: Micros) {
+        self.proven_at.fetch_max(sent_at.0, Ordering::AcqRel);
         self.until.fetch_max(until.0, Ordering::AcqRel);
     }
 
     /// The connection is gone, or its silence was too long: nothing it covered is fresh any more.
     pub fn lose(&self) {
+        if self.stamp().covered() {
+            self.lost_proven_at.store(self.proven_at.load(Ordering::Acquire), Ordering::Release);
+            self.lost.store(self.stamp().0 >> 32, Ordering::Release);
+        }
         self.until.store(0, Ordering::Release);
         self.change(|stamp| stamp & u64::from(u32::MAX));
+    }
+
+    /// Up to when a reply that was read at `read_at` under `stamp` is known to have been true: nothing changed it as long as its
+    /// connection proved itself. Of connections before the last one only the reading itself is known.
+    pub fn proven(&self, stamp: Stamp, read_at: Micros) -> Micros {
+        let connection = stamp.0 >> 32;
+        let proven_at = if connection == 0 {
+            0
+        } else if connection == self.stamp().0 >> 32 {
+            self.proven_at.load(Ordering::Acquire)
+        } else if connection == self.lost.load(Ordering::Acquire) {
+            self.lost_proven_at.load(Ordering::Acquire)
+        } else {
+            0
+        };
+        read_at.max(Micros(proven_at))
     }
 
     /// Everything of this endpoint is void.
@@ -168,7 +195,32 @@ mod tests {
         let coverage = Coverage::default();
         coverage.begin(Micros(10));
         coverage.lose();
-        coverage.extend(Micros(100));
+        coverage.extend(Micros(90), Micros(100));
         assert!(!coverage.holds(Micros(5)));
+    }
+
+    #[test]
+    fn a_reply_is_known_to_have_been_true_until_the_last_proof_of_its_own_connection() {
+        let coverage = Coverage::default();
+        coverage.begin(Micros(10));
+        let first = coverage.stamp();
+        coverage.extend(Micros(7), Micros(17));
+        assert_eq!(coverage.proven(first, Micros(3)), Micros(7));
+        assert_eq!(coverage.proven(first, Micros(8)), Micros(8), "it was read behind the last proof");
+        coverage.lose();
+        assert_eq!(coverage.proven(first, Micros(3)), Micros(7));
+        coverage.begin(Micros(40));
+        let second = coverage.stamp();
+        coverage.extend(Micros(35), Micros(45));
+        assert_eq!(coverage.proven(second, Micros(31)), Micros(35));
+        assert_eq!(coverage.proven(first, Micros(3)), Micros(7));
+        coverage.lose();
+        assert_eq!(coverage.proven(second, Micros(31)), Micros(35));
+        assert_eq!(
+            coverage.proven(first, Micros(3)),
+            Micros(3),
+            "two connections ago: nothing but the reading is known"
+        );
+        assert_eq!(coverage.proven(Stamp::NONE, Micros(3)), Micros(3));
     }
 }

@@ -44,7 +44,12 @@ pub struct Form {
     /// Database of the origin.
     pub database: u16,
     flags: u8,
+    /// Milliseconds from `expires_at` to the key's own end at the origin; [`ENDLESS`]: it has none, or one far away.
+    left: u32,
 }
+
+/// No end that could be met: 49 days is longer than any stale answer is allowed to be.
+const ENDLESS: u32 = u32::MAX;
 
 /// A key has at most this many cached forms; the older half goes when one more comes.
 pub const MAX_FORMS: usize = 128;
@@ -87,6 +92,8 @@ pub struct Parts<'a> {
     pub read_at: Micros,
     /// Not served as fresh from here on.
     pub expires_at: Micros,
+    /// When the key itself expires at the origin, not before `expires_at`.
+    pub ends_at: Micros,
 }
 
 impl Entry {
@@ -123,6 +130,7 @@ impl Entry {
             hash: parts.hash,
             stamp: parts.stamp,
             expires_at: parts.expires_at,
+            left: u32::try_from(parts.ends_at.since(parts.expires_at).0 / 1000).unwrap_or(ENDLESS),
             read_at: parts.read_at,
             weight: u32::try_from(own).unwrap_or(u32::MAX).saturating_add(behind),
             key_len: key.len() as u32,
@@ -205,6 +213,7 @@ impl Entry {
             stamp: form.stamp,
             read_at: form.read_at,
             expires_at: form.expires_at,
+            ends_at: form.ends_at(),
         }
     }
 }
@@ -220,6 +229,11 @@ impl Form {
     #[inline]
     pub fn same_in_both(&self) -> bool {
         self.flags & SAME_IN_BOTH != 0
+    }
+
+    /// When the key itself expires at the origin, to the millisecond before.
+    pub fn ends_at(&self) -> Micros {
+        if self.left == ENDLESS { Micros::NEVER } else { self.expires_at.plus(Micros(u64::from(self.left) * 1000)) }
     }
 
     /// The reply says that something is not there.
@@ -315,6 +329,7 @@ pub(crate) mod tests {
             database: 0,
             upstream: 0,
             flags: 0,
+            left: ENDLESS,
         }
     }
 
@@ -333,7 +348,17 @@ pub(crate) mod tests {
             stamp: Stamp(1 << 32),
             read_at: Micros(1),
             expires_at: Micros(100),
+            ends_at: Micros::NEVER,
         }
+    }
+
+    #[test]
+    fn the_end_of_a_key_is_kept_to_the_millisecond_before_and_only_if_it_can_be_met() {
+        let ends_at = |ends_at| Entry::new(&Parts { ends_at, ..parts(b"k", b"", b"+1\r\n") }).facts().ends_at();
+        assert_eq!(ends_at(Micros(100)), Micros(100));
+        assert_eq!(ends_at(Micros(5_000_999)), Micros(5_000_100));
+        assert_eq!(ends_at(Micros::NEVER), Micros::NEVER);
+        assert_eq!(ends_at(Micros(1 << 53)), Micros::NEVER);
     }
 
     #[test]

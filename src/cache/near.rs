@@ -73,8 +73,10 @@ pub struct Filled<'a> {
     pub negative: bool,
     /// When its request was sent.
     pub read_at: Micros,
-    /// Until when it may be served.
+    /// Until when it may be served as fresh.
     pub expires_at: Micros,
+    /// When the key itself expires at the origin.
+    pub ends_at: Micros,
     /// Whether it may be kept at all (an error may not).
     pub keep: bool,
 }
@@ -200,6 +202,7 @@ impl NearCache {
             stamp: fill.stamp,
             read_at: filled.read_at,
             expires_at: filled.expires_at,
+            ends_at: filled.ends_at,
         };
         let current = coverage.stamp();
         let size = (form.key.len() + form.args.len() + filled.reply.len()) as u64;

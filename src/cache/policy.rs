@@ -57,8 +57,15 @@ impl Lifetime {
         }
         let share = (known.dice >> 11) as f64 / (1u64 << 53) as f64;
         let jittered = Micros((cap.0 as f64 * (1.0 - self.jitter * share)) as u64);
-        let origin = u64::try_from(known.pttl).map_or(Micros::NEVER, |left| Micros(left.saturating_mul(1000)));
-        known.read_at.plus(jittered.min(cap).min(origin))
+        known.read_at.plus(jittered.min(cap)).min(known.ends_at())
+    }
+}
+
+impl Known {
+    /// When the key itself expires at the origin.
+    pub fn ends_at(&self) -> Micros {
+        let left = u64::try_from(self.pttl).map_or(Micros::NEVER, |left| Micros(left.saturating_mul(1000)));
+        self.read_at.plus(left)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::config::{self, Address, Secret};
 use crate::net::ClientTls;
 use crate::resp::Proto;
@@ -42,7 +44,13 @@ pub struct Endpoint {
     pub command_timeout: Duration,
     /// How often the tracked connection proves that it is alive, and how long a proof may take.
     pub heartbeat: config::Heartbeat,
+    /// Leave to make a connection: see [`DIALING`].
+    pub dialing: Arc<Semaphore>,
 }
+
+/// Connections to one address that are made at the same time. A crowd of clients that each need one of their own would
+/// overrun the server's queue of connections to accept (511 in Redis), which answers the rest with a reset.
+pub const DIALING: usize = 64;
 
 /// A user and password; without a user, the password of the default user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,12 +121,13 @@ impl Endpoint {
             connect_timeout: upstream.connect_timeout,
             command_timeout: upstream.command_timeout,
             heartbeat: upstream.heartbeat,
+            dialing: Arc::new(Semaphore::new(DIALING)),
         })
     }
 
     /// Another server of the same upstream.
     pub fn at(&self, address: Address, duty: Duty) -> Self {
-        Self { address, duty, ..self.clone() }
+        Self { address, duty, dialing: Arc::new(Semaphore::new(DIALING)), ..self.clone() }
     }
 
     /// The error that a client gets for a failure.

@@ -452,6 +452,7 @@ mod tests {
                 connect_timeout: Duration::from_secs(5),
                 command_timeout: Duration::from_secs(5),
                 heartbeat: Heartbeat { interval: Duration::from_secs(1), timeout: Duration::from_secs(1) },
+                dialing: Arc::new(tokio::sync::Semaphore::new(1)),
             });
             let identity = Identity { database: 0, proto: Proto::Resp2, credentials: None };
             let lane = Lane::start(endpoint, identity, Rc::new(RefCell::new(vec![0; 1024].into_boxed_slice())));

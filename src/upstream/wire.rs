@@ -60,6 +60,10 @@ async fn connect(
     name: &str,
     extra: &[(Need, &[&[u8]])],
 ) -> Result<(Wire, u64), Failure> {
+    let late = || Failure::Connect(format!("no connection within {:?}", endpoint.connect_timeout));
+    // Whoever has to wait for leave has waited for others' attempts, which end in this time too.
+    let turn = tokio::time::timeout(endpoint.connect_timeout, endpoint.dialing.acquire()).await;
+    let _turn = turn.map_err(|_| late())?;
     let attempt = async {
         let stream = net::connect(&endpoint.address, endpoint.tls.as_ref())
             .await
@@ -68,10 +72,7 @@ async fn connect(
         let number = wire.handshake(endpoint.duty, identity, name, extra).await?;
         Ok((wire, number))
     };
-    match tokio::time::timeout(endpoint.connect_timeout, attempt).await {
-        Ok(done) => done,
-        Err(_) => Err(Failure::Connect(format!("no connection within {:?}", endpoint.connect_timeout))),
-    }
+    tokio::time::timeout(endpoint.connect_timeout, attempt).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl Wire {
@@ -115,7 +116,9 @@ impl Wire {
         for (need, words) in extra {
             ask(*need, words);
         }
-        let lost = |error: io::Error| Failure::Lost(error.to_string());
+        // No command of a client has been sent yet.
+        let lost =
+            |error: io::Error| Failure::Connect(format!("it ended the connection during the handshake: {error}"));
         self.stream.write_all(&request).await.map_err(lost)?;
         let mut number = 0;
         for need in needs {

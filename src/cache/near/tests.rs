@@ -29,6 +29,7 @@ fn filled(reply: &[u8]) -> Filled<'_> {
         negative: false,
         read_at: NOW,
         expires_at: LATER,
+        ends_at: Micros::NEVER,
         keep: true,
     }
 }
