@@ -64,8 +64,16 @@ impl<'a> Timeline<'a> {
         let same_proxy = match read.via {
             Via::Origin => acked,
             Via::Beside => 0,
-            // From the newest acknowledged one back to one that this proxy acknowledged.
-            via => self.writes[..=acked].iter().rposition(|write| write.via == via).unwrap_or(0),
+            // From the newest acknowledged one back to one that this proxy acknowledged, of a key that is read: what others
+            // did to a key is not known to a proxy because it has written another.
+            via => {
+                let wrote = |member: usize| {
+                    let by_it = |write: &Write| write.via == via && write.keys[member];
+                    self.writes[..=acked].iter().rposition(by_it)
+                };
+                let asked = (0..MEMBERS).filter(|member| read.seen[*member] != Seen::NotAsked);
+                asked.filter_map(wrote).max().unwrap_or(0)
+            }
         };
         let foreign = acked_before(read.start.saturating_sub(nanos(FOREIGN_BOUND)));
         let same_connection = match read.after {
@@ -108,15 +116,21 @@ impl<'a> Timeline<'a> {
         }
     }
 
+    /// States as `[written, =untouched, ...]`.
     fn shown(&self, from: usize, to: usize) -> String {
         // The ends of the range say what happened; a long middle does not.
         let chosen = (from..=to).filter(|number| number - from < 8 || to - number < 4);
         let write = |number: usize| {
-            let Write { start, ack, via, cells } = &self.writes[number];
-            let versions = cells.map(|cell| match cell.expires() {
-                true => format!("{} until {}", cell.version, millis(cell.latest_expiry)),
-                false => cell.version.to_string(),
-            });
+            let Write { start, ack, via, keys, cells } = &self.writes[number];
+            let versions: Vec<String> = std::iter::zip(cells, keys)
+                .map(|(cell, written)| {
+                    let mark = if *written { "" } else { "=" };
+                    match cell.expires() {
+                        true => format!("{mark}{} until {}", cell.version, millis(cell.latest_expiry)),
+                        false => format!("{mark}{}", cell.version),
+                    }
+                })
+                .collect();
             format!("#{number} {via:?} {}-{} [{}]", millis(*start), millis(*ack), versions.join(", "))
         };
         chosen.map(write).collect::<Vec<_>>().join("; ")

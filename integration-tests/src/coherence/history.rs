@@ -47,9 +47,14 @@ pub struct Write {
     pub ack: u64,
     /// Its way.
     pub via: Via,
+    /// Which keys it wrote.
+    pub keys: [bool; MEMBERS],
     /// The state of each key.
     pub cells: [Cell; MEMBERS],
 }
+
+/// The keys of a write of all there are.
+pub const ALL: [bool; MEMBERS] = [true; MEMBERS];
 
 /// What a read showed of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

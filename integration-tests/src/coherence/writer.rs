@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use self::kinds::{becomes, words};
 use super::doubt::{Doubt, LAG, Windows};
-use super::history::{Cell, MEMBERS, Read, Via, Write};
+use super::history::{ALL, Cell, MEMBERS, Read, Via, Write};
 use super::link::{Clock, Link};
 use super::unit::{self, Kind, Pace, Unit, World};
 use crate::dice::Dice;
@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let certain_since = doubt.windows().closed();
         let own = |(number, unit)| {
-            let first = Write { start: 0, ack: 0, via: Via::Origin, cells: unit::NOTHING };
+            let first = Write { start: 0, ack: 0, via: Via::Origin, keys: ALL, cells: unit::NOTHING };
             let due = Instant::now();
             Owned { number, unit, cells: unit::NOTHING, writes: vec![first], due, certain_since }
         };
@@ -115,7 +115,8 @@ impl<'a> Writer<'a> {
         let start = self.stamp();
         match self.exchange(link, 0, &[words(&["FLUSHALL"])]) {
             Ok((replies, ack)) if replies == [Reply::ok()] => {
-                all.push(Write { start, ack, via: self.links[link].via(), cells: unit::NOTHING });
+                let via = self.links[link].via();
+                all.push(Write { start, ack, via, keys: ALL, cells: unit::NOTHING });
             }
             Ok((replies, _)) => self.errors.push(format!("FLUSHALL: {replies:?}")),
             Err(error) => self.errors.push(format!("FLUSHALL: {error}")),
@@ -168,7 +169,7 @@ impl<'a> Writer<'a> {
         let database = self.owned[chosen].unit.database;
         let start = self.stamp();
         let done = self.exchange(link, database, &[command]);
-        self.owned[chosen].writes.push(Write { start, ack: u64::MAX, via: Via::Unseen, cells });
+        self.owned[chosen].writes.push(Write { start, ack: u64::MAX, via: Via::Unseen, keys: ALL, cells });
         let error = match done {
             Ok((replies, _)) => replies.first().and_then(|reply| reply.error().map(str::to_owned)),
             Err(error) => Some(error),
@@ -248,8 +249,9 @@ impl<'a> Writer<'a> {
         let reply = replies.last().ok_or("no command")?;
         let cells = after(reply, start, ack).map_err(|error| format!("{commands:?}: {error}"))?;
         let owned = &mut self.owned[chosen];
+        let keys = written(&owned.unit.keys, commands);
         owned.cells = cells;
-        owned.writes.push(Write { start, ack, via, cells });
+        owned.writes.push(Write { start, ack, via, keys, cells });
         Ok(())
     }
 
@@ -274,4 +276,14 @@ impl<'a> Writer<'a> {
     fn between(&mut self, (low, high): (u64, u64)) -> u64 {
         low + self.dice.roll() % (high - low)
     }
+}
+
+/// Which keys of a unit these commands write: those that they name, but for the one that COPY reads.
+fn written(keys: &[String], commands: &[Vec<String>]) -> [bool; MEMBERS] {
+    let writes = |command: &Vec<String>, key| {
+        command.iter().skip(if command[0] == "COPY" { 2 } else { 1 }).any(|word| word == key)
+    };
+    std::array::from_fn(|member| {
+        keys.get(member).is_some_and(|key| commands.iter().any(|command| writes(command, key)))
+    })
 }

@@ -1,6 +1,7 @@
 //! Histories that are right and histories that are wrong, each for one promise.
 
 use super::*;
+use crate::coherence::history::ALL;
 
 const MS: u64 = 1_000_000;
 
@@ -13,7 +14,7 @@ fn cell(version: u64) -> Cell {
 }
 
 fn write(start_ms: u64, ack_ms: u64, via: Via, cells: [Cell; MEMBERS]) -> Write {
-    Write { start: start_ms * MS, ack: ack_ms * MS, via, cells }
+    Write { start: start_ms * MS, ack: ack_ms * MS, via, keys: ALL, cells }
 }
 
 fn first() -> Write {
@@ -59,6 +60,19 @@ fn another_proxys_write_binds_after_the_bound() {
     assert_eq!(judged(&unseen, &read(31, 32, A, Seen::Version(1))), None);
     assert_eq!(judged(&unseen, &read(1031, 1032, A, Seen::Version(1))), Some(Promise::C3));
     assert_eq!(judged(&unseen, &read(31, 32, A, Seen::Missing)), Some(Promise::C2), "its own write before still binds");
+}
+
+#[test]
+fn a_write_of_one_key_says_nothing_of_what_others_did_to_another() {
+    let pair = |x, y| [cell(x), cell(y), Cell::MISSING];
+    let only_x = Write { keys: [true, false, false], ..write(40, 42, A, pair(3, 2)) };
+    let writes = [first(), write(10, 12, A, pair(1, 1)), write(20, 22, Via::Beside, pair(1, 2)), only_x];
+    let read = |x, y| Read { seen: [x, y, Seen::NotAsked], ..read(50, 51, A, Seen::NotAsked) };
+    use Seen::{NotAsked, Version};
+    assert_eq!(judged(&writes, &read(NotAsked, Version(1))), None, "the push for y may still be on its way");
+    assert_eq!(judged(&writes, &read(NotAsked, Seen::Missing)), Some(Promise::C2), "its own write of y is not");
+    assert_eq!(judged(&writes, &read(Version(1), NotAsked)), Some(Promise::C2));
+    assert_eq!(judged(&writes, &read(Version(3), Version(1))), Some(Promise::C7), "both are of one instant");
 }
 
 #[test]

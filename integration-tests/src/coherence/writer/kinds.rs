@@ -1,7 +1,7 @@
 //! The writes of each kind of unit, and what their replies leave.
 
 use super::{After, Writer};
-use crate::coherence::history::{Cell, MEMBERS, Read, Seen, Via, Write};
+use crate::coherence::history::{ALL, Cell, MEMBERS, Read, Seen, Via, Write};
 use crate::coherence::unit::{self, FIELDS, Kind, World};
 use crate::reply::Reply;
 
@@ -172,7 +172,7 @@ impl Writer<'_> {
             }
             let cells = [cell, Cell::MISSING, Cell::MISSING];
             self.owned[chosen].cells = cells;
-            self.owned[chosen].writes.push(Write { start, ack: self.clock.now(), via, cells });
+            self.owned[chosen].writes.push(Write { start, ack: self.clock.now(), via, keys: ALL, cells });
             let reply = self.links[link].read()?;
             let seen = unit::seen(&reply).ok_or_else(|| format!("a pipelined read gave {reply:?}"))?;
             self.reads.push(Read {
