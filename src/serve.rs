@@ -8,7 +8,7 @@
 
 pub mod forward;
 pub mod gate;
-mod lease;
+pub mod lease;
 pub mod reads;
 pub mod redirect;
 pub mod scan;

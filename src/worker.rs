@@ -285,7 +285,7 @@ impl Worker {
     }
 
     /// A lease ends: its connection is kept for the next one if it may be used again.
-    pub fn end_lease(&self, node: &Arc<Node>, lane: &Rc<Lane<Receipt>>, clean: bool) {
+    pub fn put_by(&self, node: &Arc<Node>, lane: &Rc<Lane<Receipt>>, clean: bool) {
         let mut vacant = self.vacant.borrow_mut();
         if clean && lane.is_vacant() && !node.retired() && vacant.len() < VACANT {
             lane.wait_for(Some(Duration::ZERO));
@@ -293,7 +293,10 @@ impl Worker {
         } else {
             lane.close();
         }
-        drop(vacant);
+    }
+
+    /// There is one fewer out: whoever waits for one has his turn.
+    pub fn give_back_lease(&self) {
         if let Some(origin) = self.app.origin() {
             self.tell(origin.leases.give_back());
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::columns::{Cacheable, Lease, Options, Row, Timeout, Way};
 use super::keys::{KeySpec, options};
+use super::quoted::Quoted;
 use super::spec::{Flags, Origin, Spec};
-use crate::resp::Command;
+use crate::resp::{Command, Proto};
 
 #[cfg(test)]
 mod tests;
@@ -63,14 +64,23 @@ pub fn way(spec: &Spec, cmd: &Command<'_>) -> Way {
     }
 }
 
+/// Where `cmd` says how long it may block.
+fn block_argument(timeout: Timeout, cmd: &Command<'_>) -> Option<usize> {
+    match timeout {
+        Timeout::First => Some(1),
+        Timeout::Last => Some(cmd.len() - 1),
+        Timeout::Option => options::streams_block(cmd),
+        Timeout::Unknown => None,
+    }
+}
+
 /// How long `cmd` may block, by what it says; `None` for ever.
 pub fn block_time(timeout: Timeout, cmd: &Command<'_>) -> Option<Duration> {
-    let (argument, unit) = match timeout {
-        Timeout::First => (cmd.opt(1), 1.0),
-        Timeout::Last => (cmd.opt(cmd.len() - 1), 1.0),
-        Timeout::Option => (options::streams_block(cmd).and_then(|at| cmd.opt(at)), 1e-3),
-        Timeout::Unknown => return None,
-    };
+    if timeout == Timeout::Unknown {
+        return None;
+    }
+    let argument = block_argument(timeout, cmd).and_then(|at| cmd.opt(at));
+    let unit = if timeout == Timeout::Option { 1e-3 } else { 1.0 };
     let number: Option<f64> = argument.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     // What is no number is refused at once.
     match Duration::try_from_secs_f64(number.unwrap_or(-1.0) * unit) {
@@ -78,6 +88,22 @@ pub fn block_time(timeout: Timeout, cmd: &Command<'_>) -> Option<Duration> {
         Ok(time) => Some(time),
         Err(_) => Some(Duration::ZERO),
     }
+}
+
+/// `cmd` with `time` in place of the time that it may block, written for a server that speaks `proto`.
+pub fn with_block_time(timeout: Timeout, cmd: &Command<'_>, time: Duration, proto: Proto) -> Option<Quoted> {
+    let at = block_argument(timeout, cmd).filter(|at| *at < cmd.len())?;
+    // No time would be for ever.
+    let millis = time.as_millis().max(1);
+    let text = match (timeout, proto) {
+        (Timeout::Option, _) => millis.to_string(),
+        (_, Proto::Resp3) => format!("{}.{:03}", millis / 1000, millis % 1000),
+        // Servers older than RESP3 take whole seconds only.
+        (_, Proto::Resp2) => millis.div_ceil(1000).to_string(),
+    };
+    let mut words: Vec<&[u8]> = cmd.args(0).collect();
+    words[at] = text.as_bytes();
+    Quoted::new(words.into_iter())
 }
 
 /// In which form the reply of `cmd` may be kept, if at all.

@@ -25,7 +25,7 @@ pub mod upstream;
 mod testing;
 
 pub use columns::{Cacheable, Form, Lease, Local, Nulls, Options, Shape, Timeout, Way};
-pub use effect::{Effect, Reach, block_time, cacheable, effect, way};
+pub use effect::{Effect, Reach, block_time, cacheable, effect, way, with_block_time};
 pub use keys::{Access, Coverage, KeySpec, for_each_key};
 pub use policy::{RequestPolicy, ResponsePolicy};
 pub use quoted::Quoted;

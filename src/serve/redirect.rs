@@ -9,11 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease;
 use crate::clock::Micros;
 use crate::config::Address;
 use crate::origin::{Node, Origin};
 use crate::resp::encode;
-use crate::session::receiver::{Again, Receipt};
+use crate::session::receiver::{Again, Receipt, Tenure};
 use crate::upstream::lane::Receiver;
 pub use crate::upstream::redirect::Redirect;
 use crate::worker::Worker;
@@ -97,6 +98,9 @@ pub fn again_by_map(worker: &Rc<Worker>, mut receipt: Receipt) {
 }
 
 fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: bool) {
+    if receipt.tenure == Tenure::Last {
+        return lease::send_again(node, receipt, asking);
+    }
     let Some(again) = receipt.again.as_mut() else { return };
     again.node = Arc::clone(node);
     let lane = worker.lane(node, again.identity.clone());

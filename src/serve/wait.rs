@@ -104,7 +104,7 @@ pub(super) fn everywhere(
 /// WAIT at the one primary that there is.
 pub(super) fn wait(session: &Rc<Session>, state: &mut State, lease: Lease, command: &Command<'_>) {
     ask(session, state, &lease, time(command));
-    send(session, state, lease, command.wire(), None);
+    send(session, state, lease, command.wire(), None, None);
 }
 
 /// Has the server take note of how far it is.

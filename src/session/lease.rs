@@ -9,6 +9,7 @@ use super::transaction::Phase;
 use super::{Ending, Session, State};
 use crate::origin::Node;
 use crate::resp::encode;
+use crate::upstream::Identity;
 use crate::upstream::lane::Lane;
 use crate::worker::Worker;
 
@@ -22,12 +23,29 @@ pub struct Lease {
     pub node: Arc<Node>,
     worker: Rc<Worker>,
     clean: Cell<bool>,
+    /// It is one of those that may be out.
+    counts: Cell<bool>,
 }
 
 impl Lease {
     /// A lease that counts from now on.
     pub fn new(worker: &Rc<Worker>, node: &Arc<Node>, lane: Rc<Lane<Receipt>>) -> Self {
-        Self { lane, node: Arc::clone(node), worker: Rc::clone(worker), clean: Cell::new(false) }
+        Self {
+            lane,
+            node: Arc::clone(node),
+            worker: Rc::clone(worker),
+            clean: Cell::new(false),
+            counts: Cell::new(true),
+        }
+    }
+
+    /// A connection to another node in its place: nobody who waits for one can come in between.
+    pub fn elsewhere(self, node: &Arc<Node>, identity: &Identity) -> Self {
+        self.mark_clean();
+        self.counts.set(false);
+        let worker = Rc::clone(&self.worker);
+        drop(self);
+        worker.lease(node, identity)
     }
 
     /// Nothing of this session is left on the connection: no MULTI, no WATCH, no reply to come.
@@ -38,7 +56,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.worker.end_lease(&self.node, &self.lane, self.clean.get());
+        self.worker.put_by(&self.node, &self.lane, self.clean.get());
+        if self.counts.get() {
+            self.worker.give_back_lease();
+        }
     }
 }
 

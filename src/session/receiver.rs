@@ -14,6 +14,7 @@ use crate::clock::Micros;
 use crate::coherence;
 use crate::origin::{Node, UPSTREAM};
 use crate::resp::encode;
+use crate::serve::lease::Blocking;
 use crate::serve::redirect::{self, Redirect};
 use crate::serve::scan::Survey;
 use crate::tracking;
@@ -142,6 +143,8 @@ pub struct Again {
     pub node: Arc<Node>,
     /// How often it was redirected so far.
     pub redirections: u32,
+    /// It may block: this is how it is sent with what is left of its time.
+    pub blocking: Option<Blocking>,
     /// It was sent to a replica: if that fails, the owner of its keys is asked.
     pub to_replica: bool,
 }
@@ -308,7 +311,7 @@ impl Receipt {
     }
 }
 
-/// What a client gets whose transaction or blocking command met a slot on its way to another node: nothing was done.
+/// What a client gets whose transaction met a slot on its way to another node: nothing was done.
 const MOVING: &str = "TRYAGAIN the slot of these keys is moving to another node";
 
 impl Write {
@@ -332,7 +335,7 @@ impl Write {
 impl Again {
     /// A command that has not been redirected yet.
     pub fn new(request: Bytes, slot: Option<u16>, identity: Identity, node: &Arc<Node>) -> Self {
-        Self { request, slot, identity, node: Arc::clone(node), redirections: 0, to_replica: false }
+        Self { request, slot, identity, node: Arc::clone(node), redirections: 0, blocking: None, to_replica: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Redirections that a healthy cluster of addresses does not show: to nodes that nobody has told of, without a host, without
 //! an end, by hostname. A server that says that it is a cluster of one stands for one.
 
+use larder_integration_tests::client::Client;
 use larder_integration_tests::cluster::{Cluster, slot_of};
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::meddler::Meddler;
@@ -84,6 +85,86 @@ fn redirections_have_an_end() {
     front.relent();
     wait::until("it ends", || client.say("SET round v") == Reply::ok());
     assert_eq!(larder.say("GET round"), Reply::bulk("v"));
+}
+
+/// What a server was asked for with this name, in the words of its MONITOR.
+fn asked(monitor: &mut Client, name: &str) -> Vec<String> {
+    loop {
+        let line = monitor.read().text().expect("a line of MONITOR");
+        let words: Vec<String> = line.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        if words.first().is_some_and(|word| word == name) {
+            return words;
+        }
+    }
+}
+
+/// It has not been carried out where it was sent first; it goes on waiting elsewhere with what is left of its time, on the one
+/// connection that may be leased.
+#[test]
+fn a_blocking_command_waits_where_it_is_sent_to() {
+    let (one, other) = (Redis::start(), Redis::start());
+    let front = pretender(&one);
+    let larder = Larder::start_with(&Settings::cluster_at(&[front.address()]).upstream("max_leases: 1"));
+    let slot = slot_of("there");
+    let (moved, ask) =
+        (format!("-MOVED {slot} {}\r\n", other.address()), format!("-ASK {slot} {}\r\n", other.address()));
+    for words in ["BLPOP there", "BLMPOP 30"] {
+        front.answer(words, moved.as_bytes());
+    }
+    for words in ["BRPOP there", "XREAD BLOCK"] {
+        front.answer(words, ask.as_bytes());
+    }
+    let mut monitor = other.connect();
+    assert_eq!(monitor.say("MONITOR"), Reply::ok());
+    let (mut client, mut giving) = (larder.connect(), other.connect());
+    for (words, at, time) in [
+        ("BLPOP there 30", 2, 30.0),
+        ("BRPOP there 30.5", 2, 30.5),
+        ("BLMPOP 30 1 there LEFT", 1, 30.0),
+        ("XREAD BLOCK 30000 STREAMS {there}stream $", 2, 30_000.0),
+    ] {
+        let arguments: Vec<&str> = words.split(' ').collect();
+        client.send(&arguments).expect("sent");
+        let mut seen = asked(&mut monitor, arguments[0]);
+        let left: f64 = std::mem::replace(&mut seen[at], arguments[at].to_owned()).parse().expect("a time");
+        assert_eq!(seen, arguments, "the rest is as it was");
+        assert!(left > 0.0 && left <= time && left > time / 2.0, "{words}: {left}");
+        wait::until("it is blocked", || other.info("blocked_clients") == "1");
+        match arguments[0] {
+            "XREAD" => drop(giving.say("XADD {there}stream * f v")),
+            _ => drop(giving.say("RPUSH there v")),
+        }
+        let reply = client.read();
+        assert!(format!("{reply:?}").contains("\"v\""), "{words}: {reply:?}");
+        assert_eq!(client.say("GET k"), Reply::Null, "those behind it are served");
+    }
+    // For ever stays for ever, and what is wrong is told by whoever would carry it out.
+    client.send(&["BLPOP", "there", "0"]).expect("sent");
+    assert_eq!(asked(&mut monitor, "BLPOP"), ["BLPOP", "there", "0"]);
+    wait::until("it is blocked", || other.info("blocked_clients") == "1");
+    drop(client);
+    wait::until("who leaves is forgotten", || other.info("blocked_clients") == "0");
+    let reply = larder.say("BLPOP there soon");
+    assert_eq!(reply.error(), Some("ERR timeout is not a float or out of range"));
+}
+
+/// Those that go round in circles, or must wait too long for their slot.
+#[test]
+fn a_blocking_command_is_not_redirected_without_an_end() {
+    let one = Redis::start();
+    let front = pretender(&one);
+    front.answer("BLPOP round", format!("-MOVED {} {}\r\n", slot_of("round"), front.address()).as_bytes());
+    front.answer("BLMOVE {line}1", b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    let larder = Larder::start_with(&Settings::cluster_at(&[front.address()]).upstream("max_leases: 1"));
+    let mut client = larder.connect();
+    for words in ["BLPOP round 10", "BLMOVE {line}1 {line}2 LEFT LEFT 10"] {
+        let reply = client.say(words);
+        let error = reply.error().unwrap_or_default();
+        assert!(error.starts_with("TRYAGAIN ") && error.contains("5 times"), "{words}: {reply:?}");
+    }
+    front.relent();
+    assert_eq!(client.say("RPUSH round v"), Reply::Integer(1));
+    assert_eq!(client.say("BLPOP round 10"), Reply::Array(vec![Reply::bulk("round"), Reply::bulk("v")]));
 }
 
 #[test]

@@ -147,3 +147,29 @@ fn a_blocking_command_says_how_long() {
         assert_eq!(block_time(timeout, &quoted.command()).map(|time| time.as_millis()), expected, "{line}");
     }
 }
+
+#[test]
+fn a_blocking_command_is_said_again_with_what_is_left() {
+    let table = table();
+    let left = Duration::from_millis(1250);
+    let cases = [
+        ("BLPOP a b 30", left, Proto::Resp3, Some("BLPOP a b 1.250")),
+        ("BLPOP a b 30", left, Proto::Resp2, Some("BLPOP a b 2")),
+        ("BLMOVE a b LEFT RIGHT 2", Duration::ZERO, Proto::Resp3, Some("BLMOVE a b LEFT RIGHT 0.001")),
+        ("BZMPOP 4 1 k MIN", left, Proto::Resp3, Some("BZMPOP 1.250 1 k MIN")),
+        ("XREAD COUNT 1 BLOCK 7000 STREAMS k $", left, Proto::Resp2, Some("XREAD COUNT 1 BLOCK 1250 STREAMS k $")),
+        ("XREAD BLOCK", left, Proto::Resp3, None),
+    ];
+    for (line, left, proto, expected) in cases {
+        let quoted = command(line);
+        let spec = table.lookup(&quoted.command()).expect("a known command");
+        let timeout = match way(spec, &quoted.command()) {
+            Way::Leased(Lease::Block(timeout)) => timeout,
+            _ => Timeout::Option,
+        };
+        let said = with_block_time(timeout, &quoted.command(), left, proto);
+        let words =
+            said.map(|said| said.command().args(0).map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>());
+        assert_eq!(words.map(|words| words.join(" ")).as_deref(), expected, "{line}");
+    }
+}
