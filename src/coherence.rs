@@ -4,7 +4,7 @@
 //! so whatever it stores is true as of one position of the stream, and whatever a push voids is void before the next
 //! frame is looked at. Replies for waiting sessions are gathered per worker and handed over once per read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,6 +107,8 @@ pub struct Reader {
     node: Arc<Node>,
     mode: Mode,
     letters: RefCell<Vec<Vec<Letter>>>,
+    /// When the last reply was read, as its entry tells it.
+    last_read_at: Cell<Micros>,
 }
 
 const ARRAY_OF_BULKS: Shape = Shape { nulls: crate::command::Nulls::Bulk, pairs: false };
@@ -115,7 +117,8 @@ impl Reader {
     /// A reader that fills `app`'s near-cache from `node`.
     pub fn new(app: Arc<App>, node: Arc<Node>) -> Self {
         let workers = app.inboxes.len();
-        Self { app, node, mode: Mode::Tracking, letters: RefCell::new((0..workers).map(|_| Vec::new()).collect()) }
+        let letters = RefCell::new((0..workers).map(|_| Vec::new()).collect());
+        Self { app, node, mode: Mode::Tracking, letters, last_read_at: Cell::default() }
     }
 
     /// Applies one event of the stream.
@@ -216,6 +219,8 @@ impl Reader {
             }
             return self.failed(tag);
         }
+        // Many reads are sent at one moment. Their entries shall tell which of them came first (C7 in a cluster asks).
+        self.last_read_at.set(sent_at.max(self.last_read_at.get().plus(Micros(1))));
         match tag {
             Tag::Barrier(waiter, held) => self.post(waiter, Payload::Verbatim(held)),
             Tag::One(one) => {
@@ -289,7 +294,7 @@ impl Reader {
             shape: terms.shape,
             same_in_both: old_protocol || convert::same_in_both(reply, terms.shape),
             negative,
-            read_at: sent_at,
+            read_at: self.last_read_at.get(),
             expires_at,
             ends_at: known.ends_at(),
             keep: told && !reply.starts_with(b"-") && !reply.starts_with(b"!"),

@@ -25,7 +25,7 @@ pub struct Entry(ThinArc<Form, u8>);
 pub struct Form {
     /// Hash of (upstream, key), as the store uses it.
     pub hash: u64,
-    /// When its request was sent: its age counts from here.
+    /// When its request was sent: its age counts from here. Later reads of a connection have later ones.
     pub read_at: Micros,
     /// Bytes of this form and of the chain behind it, overhead included.
     weight: u32,

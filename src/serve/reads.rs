@@ -6,6 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::cache::{Entry, Freshness, Join, Query, Waiter};
+use crate::clock::Micros;
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
 use crate::command::{Cacheable, Form, Spec};
 use crate::origin::{Map, Node, UPSTREAM};
@@ -61,8 +62,9 @@ const MOST_KEYS: usize = 1024;
 #[derive(Default)]
 struct Found<'a>(SmallVec<[Piece<'a>; 16]>);
 
-/// An entry, and its key's word when it was looked up.
+/// An entry, which of the keys it is for, and its key's word when it was looked up.
 struct Piece<'a> {
+    element: usize,
     hash: u64,
     word: u64,
     form: Entry,
@@ -77,6 +79,22 @@ impl Found<'_> {
             .iter()
             .all(|piece| near.word(piece.hash) == piece.word && piece.form.facts().stamp == piece.node.coverage.stamp())
     }
+
+    /// Whether something is said not to be there that was asked for before `moment`.
+    fn lacks_one_before(&self, moment: Micros) -> bool {
+        self.0.iter().any(|piece| is_outdated(&piece.form, moment))
+    }
+
+    /// When the newest value was read.
+    fn newest_value(&self) -> Option<Micros> {
+        self.0.iter().map(|piece| piece.form.facts()).filter(|facts| !facts.negative()).map(|facts| facts.read_at).max()
+    }
+}
+
+/// Whether an entry says that something is not there, and was read before `moment`.
+fn is_outdated(form: &Entry, moment: Micros) -> bool {
+    let facts = form.facts();
+    facts.negative() && facts.read_at < moment
 }
 
 impl<'a> Ask<'a> {
@@ -199,9 +217,22 @@ impl<'a> Ask<'a> {
             worker.sketch.borrow_mut().record(query.hash, key);
             let word = near.word(query.hash);
             match near.find(&query, &node.coverage, state.now, |form, worth| (form.clone(), worth)) {
-                Some((form, Freshness::Fresh)) => found.0.push(Piece { hash: query.hash, word, form, node }),
+                Some((form, Freshness::Fresh)) => found.0.push(Piece { element, hash: query.hash, word, form, node }),
                 _ => missing.push(element),
             }
+        }
+        // While a slot moves, a key that its owner does not have may be made at the other node, and nobody tells: "not there"
+        // is proven as of its reading. A value that was read later may never have been beside it.
+        if self.map.is_split()
+            && let Some(newest) = found.newest_value()
+            && found.lacks_one_before(newest)
+            && self.in_one_slot()
+        {
+            found.0.retain(|piece| {
+                let outdated = is_outdated(&piece.form, newest);
+                missing.extend(outdated.then_some(piece.element));
+                !outdated
+            });
         }
         worker.counters.hits.add(found.0.len() as u64);
         if missing.is_empty() && found.undisturbed(self.session) {
@@ -246,7 +277,8 @@ impl<'a> Ask<'a> {
     }
 
     /// EXISTS of several keys: the sum of the single replies, under the same condition as MGET. What is missing is read
-    /// for the cache, while the origin answers the whole.
+    /// for the cache, while the origin answers the whole. (While a slot moves, no key is made at its owner: those that are there
+    /// now were beside those that were not, when the move began.)
     fn exists(&self, state: &mut State) -> Served {
         let worker = &self.session.worker;
         let near = &worker.app.near;
@@ -257,7 +289,7 @@ impl<'a> Ask<'a> {
             self.note_reader();
         }
         let mut found = Found::default();
-        for key in self.command.args(1) {
+        for (element, key) in self.command.args(1).enumerate() {
             let (Some(policy), Some(node)) = (self.policy(key), self.map.owner(key)) else { return Served::No };
             if !of_one_instant(node) {
                 return Served::No;
@@ -265,7 +297,7 @@ impl<'a> Ask<'a> {
             let query = self.query(state, self.spec.number, key, b"");
             let word = near.word(query.hash);
             match near.find(&query, &node.coverage, state.now, |form, worth| (form.clone(), worth)) {
-                Some((form, Freshness::Fresh)) => found.0.push(Piece { hash: query.hash, word, form, node }),
+                Some((form, Freshness::Fresh)) => found.0.push(Piece { element, hash: query.hash, word, form, node }),
                 _ => {
                     worker.counters.misses.add(1);
                     self.fill_quietly(state, policy, self.spec.number, b"EXISTS", key);
