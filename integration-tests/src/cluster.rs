@@ -32,6 +32,9 @@ const AGREEMENT: Duration = Duration::from_secs(60);
 /// Asking every node about every other keeps them from what they are asked about.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// What of a node's log is told by [`Cluster::history`].
+const NOTED: [&str; 6] = ["poch", "FAIL", "failing", "ailover", "Reconfiguring", "Cluster state changed"];
+
 /// A running cluster; its servers are killed on drop.
 #[derive(Debug)]
 pub struct Cluster {
@@ -222,6 +225,27 @@ impl Cluster {
         assert_eq!(reply, Reply::ok(), "node {node}: {}", shown(command));
     }
 
+    /// What the nodes themselves noted of epochs, roles and failures, in the order of time: for the report of a test that
+    /// failed. A node that lost a slot by an epoch, or its role, has thrown acknowledged writes away.
+    pub fn history(&self) -> String {
+        let told = |node: usize| {
+            let log = self.nodes[node].redis.process().output();
+            // pid:role day month year time * words
+            let words = |line: &str| line.splitn(6, ' ').skip(4).collect::<Vec<_>>().join(" ");
+            let lines = log.lines().filter(|line| NOTED.iter().any(|noted| line.contains(noted)));
+            lines.map(|line| format!("{} (node {node})", words(line))).collect::<Vec<_>>()
+        };
+        let mut lines: Vec<String> = self.nodes().into_iter().flat_map(told).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+
+    /// How often a replica has been elected so far, by order or because its primary was held for failed.
+    pub fn elections(&self) -> usize {
+        let logs = self.nodes.iter().map(|node| node.redis.process().output());
+        logs.map(|log| log.matches("Failover election won").count()).sum()
+    }
+
     // --- what happens to nodes
 
     /// SIGKILL for a primary; nobody is waited for.
@@ -388,6 +412,8 @@ fn launch(args: &[&str]) -> Redis {
         all.extend(["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]);
         // A replica is told to clients once it has heard from its primary.
         all.extend(["--repl-ping-replica-period", "1"]);
+        // For `history`.
+        all.extend(["--loglevel", "notice"]);
         all.extend(args);
         Redis::try_start_with(&all)
     });

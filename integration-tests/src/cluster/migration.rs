@@ -1,9 +1,10 @@
 //! A slot on its way from one primary to another, by the protocol that redis-cli speaks, in steps that a test can
 //! stand between.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{AGREEMENT, Cluster, PAUSE, slot_of};
+use super::{AGREEMENT, Cluster, PAUSE, Seen, slot_of};
 use crate::client::shown;
 use crate::reply::Reply;
 use crate::wait;
@@ -64,6 +65,7 @@ impl Cluster {
 
     /// Gives the slot away and waits until every node knows. Its keys must have been moved.
     pub fn finish_migration(&self, migration: Migration) {
+        self.wait_for_epochs();
         let slot = migration.slot.to_string();
         let told = ["CLUSTER", "SETSLOT", &slot, "NODE", self.id(migration.to)];
         // A node that hears late what another one said before can go back to it, and stays with it where the epochs are
@@ -78,6 +80,19 @@ impl Cluster {
             wait::holds_within_every(PAUSE, PATIENCE, || self.disagreement().is_none())
         });
         assert!(settled, "the nodes do not agree on the owner of slot {slot}");
+    }
+
+    /// Waits until the primaries know each other's epochs, no two of which are the same. The new owner of a slot then takes an
+    /// epoch above all of them. Otherwise the old owner's claim, until it is told, could win: the slot would go back, and
+    /// the new owner throw its keys away, with writes that were acknowledged.
+    fn wait_for_epochs(&self) {
+        wait::until_within(AGREEMENT, "the primaries know each other's epochs", || {
+            let own = |primary: &usize| (self.id(*primary).to_owned(), self.myself(*primary).epoch);
+            let epochs: BTreeMap<String, u64> = self.primaries().iter().map(own).collect();
+            let told = |seen: &Seen| epochs.get(&seen.id).is_none_or(|epoch| *epoch == seen.epoch);
+            let known = self.primaries().iter().all(|primary| self.view(*primary).iter().all(told));
+            known && epochs.values().collect::<BTreeSet<_>>().len() == epochs.len()
+        });
     }
 
     /// Sends the keys, whether they are still there or not.

@@ -30,14 +30,32 @@ fn scenario(proxies: &[&Larder], router: Router) -> Scenario {
     Scenario { world: World::Cluster, ..Scenario::new(proxies, router.address(), duration()) }
 }
 
-fn assert_coherent(report: &Report) {
+fn assert_coherent(report: &Report, cluster: &Cluster) {
     eprintln!("{report}");
-    assert!(report.violations.is_empty(), "promises were broken:\n{report}");
+    let history = if report.violations.is_empty() { String::new() } else { cluster.history() };
+    assert!(report.violations.is_empty(), "promises were broken:\n{report}\nWhat the nodes noted:\n{history}");
     assert!(report.reads > 1000 && report.writes > 100, "hardly anything happened:\n{report}");
 }
 
 fn assert_nothing_refused(report: &Report) {
     assert!(report.write_errors.is_empty() && report.read_errors.is_empty(), "commands were refused:\n{report}");
+}
+
+/// The report of a scenario in which primaries are replaced as often as it says, by order. On a machine that is so busy that
+/// the nodes hold one of them for failed, they replace it themselves, and writes that it had acknowledged are lost: what
+/// was seen then proves nothing, and the scenario is played again.
+fn undisturbed(cluster: &Cluster, mut play: impl FnMut() -> (Report, usize)) -> Report {
+    for _ in 0..3 {
+        let before = cluster.elections();
+        let (report, ordered) = play();
+        let others = cluster.elections() - before - ordered;
+        if others == 0 {
+            return report;
+        }
+        eprintln!("primaries were replaced {others} times without an order: played again");
+        cluster.wait_until_ok();
+    }
+    panic!("the nodes hold each other for failed again and again:\n{}", cluster.history());
 }
 
 /// An error by which a client knows that it may repeat the command, or that it has to look whether it was carried out.
@@ -62,8 +80,8 @@ fn no_promise_is_broken_on_a_cluster() {
 fn at_rest(cluster: &Cluster, router: Router) {
     eprintln!("--- at rest");
     let (a, b) = (Larder::start_with(&settings(cluster)), Larder::start_with(&settings(cluster)));
-    let report = run(&scenario(&[&a, &b], router), || ());
-    assert_coherent(&report);
+    let report = undisturbed(cluster, || (run(&scenario(&[&a, &b], router), || ()), 0));
+    assert_coherent(&report, cluster);
     assert_nothing_refused(&report);
     for larder in [a, b] {
         let (hits, misses) = (larder.hits(), larder.misses());
@@ -78,18 +96,22 @@ fn while_slots_move(cluster: &Cluster, router: Router) {
     let units =
         ["{group:hot:0}", "{single:slow:1}", "{pair:hot:1}", "{hash:hot:2}", "{group:slow:3}", "{counter:hot:0}"];
     let mut moves = 0;
+    let primaries = cluster.primaries();
+    let next =
+        |from| primaries[(primaries.iter().position(|of| *of == from).expect("a primary") + 1) % primaries.len()];
     let scenario = Scenario { flushes: false, in_one: true, duration: 2 * duration(), ..scenario(&[&larder], router) };
-    let report = run(&scenario, || {
+    let mut move_one = || {
         let slot = slot_of(units[moves % units.len()]);
         let from = cluster.owner_of_slot(slot);
-        let migration = cluster.begin_migration(slot, from, (from + 1) % 3);
+        let migration = cluster.begin_migration(slot, from, next(from));
         std::thread::sleep(Duration::from_millis(20));
         cluster.move_keys(migration);
         cluster.finish_migration(migration);
         moves += 1;
-    });
+    };
+    let report = undisturbed(cluster, || (run(&scenario, &mut move_one), 0));
     eprintln!("{moves} slots moved");
-    assert_coherent(&report);
+    assert_coherent(&report, cluster);
     assert!(moves >= 6, "only {moves} slots moved");
     let refused = report.write_errors.iter().chain(&report.read_errors);
     let wrong: Vec<_> = refused.filter(|error| !is_retryable(error)).take(3).collect();
@@ -102,17 +124,20 @@ fn while_slots_move(cluster: &Cluster, router: Router) {
 fn while_primaries_are_replaced_by_order(cluster: &Cluster, router: Router) {
     eprintln!("--- while primaries are replaced by order");
     let larder = Larder::start_with(&settings(cluster));
-    let (mut replaced, mut last) = (0, Instant::now());
-    let report = run(&scenario(&[&larder], router), || {
-        if replaced < 3 && last.elapsed() > duration() / 8 {
-            let primary = cluster.primaries()[replaced % 3];
-            cluster.fail_over(primary);
-            (replaced, last) = (replaced + 1, Instant::now());
-        }
+    let report = undisturbed(cluster, || {
+        let (mut replaced, mut last) = (0, Instant::now());
+        let report = run(&scenario(&[&larder], router), || {
+            if replaced < 3 && last.elapsed() > duration() / 8 {
+                let primary = cluster.primaries()[replaced % 3];
+                cluster.fail_over(primary);
+                (replaced, last) = (replaced + 1, Instant::now());
+            }
+        });
+        assert!(replaced > 0, "no primary was replaced");
+        (report, replaced)
     });
-    assert_coherent(&report);
+    assert_coherent(&report, cluster);
     assert_nothing_refused(&report);
-    assert!(replaced > 0, "no primary was replaced");
 }
 
 /// Without this the others would prove nothing.
@@ -151,7 +176,7 @@ fn while_a_primary_is_killed(cluster: &mut Cluster, router: Router) {
         });
         doubt.end();
     });
-    assert_coherent(&report);
+    assert_coherent(&report, cluster);
     assert_nothing_refused(&report);
     assert!(!report.errors_in_doubt.is_empty(), "nobody noticed that a primary was gone");
     let wrong: Vec<_> = report.errors_in_doubt.iter().filter(|error| !is_retryable(error)).take(3).collect();
