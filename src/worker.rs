@@ -30,6 +30,7 @@ use crate::resp::decode::DecodeLimits;
 use crate::session::lease::Lease;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
+use crate::upstream::breaker::State;
 use crate::upstream::lane::Lane;
 use crate::upstream::leases::Ticket;
 use crate::upstream::{Identity, tracked};
@@ -180,11 +181,14 @@ impl Worker {
     async fn keep_time(self: Rc<Self>) {
         let mut timer = tokio::time::interval(TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut before = Micros::now();
         for tick in 0u64.. {
             timer.tick().await;
             let now = Micros::now();
+            let late = now.since(before) > Micros::of(TICK * 3);
+            before = now;
             self.lanes.borrow_mut().retain(|Link { node, lane }| {
-                lane.tick(now);
+                lane.tick(now, late);
                 let unused = lane.unused_for(now);
                 // Held by this list and by its own task only.
                 let alone = Rc::strong_count(lane) <= 2;
@@ -199,8 +203,8 @@ impl Worker {
                 !over
             });
             self.leased.borrow_mut().retain(|Link { node, lane }| {
-                lane.tick(now);
-                if node.retired() {
+                lane.tick(now, late);
+                if node.retired() || node.breaker.state() == State::Open {
                     lane.cut();
                 }
                 !lane.closed()
@@ -233,10 +237,11 @@ impl Worker {
     fn follow(&self, node: Arc<Node>) {
         let mut reader = Reader::new(Arc::clone(&self.app), Arc::clone(&node));
         let (endpoint, connection) = (Arc::clone(&node.endpoint), Arc::clone(&node.tracked));
+        let breaker = Arc::clone(&node.breaker);
         let coherence = self.app.config.upstreams[&endpoint.upstream].coherence;
         tokio::task::spawn_local(async move {
             let how = tracked::How { coherence, prefix: None };
-            tracked::run(endpoint, how, connection, |event| reader.apply(event)).await;
+            tracked::run(endpoint, breaker, how, connection, |event| reader.apply(event)).await;
         });
     }
 
@@ -259,7 +264,8 @@ impl Worker {
         if let Some(link) = lanes.iter().find(is_it) {
             return Rc::clone(&link.lane);
         }
-        let lane = Lane::start(Arc::clone(&node.endpoint), identity, Rc::clone(&self.scratch));
+        let (endpoint, breaker) = (Arc::clone(&node.endpoint), Arc::clone(&node.breaker));
+        let lane = Lane::start(endpoint, breaker, identity, Rc::clone(&self.scratch), false);
         node.add_lane();
         lanes.push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
         lane
@@ -275,7 +281,8 @@ impl Worker {
         let lane = match vacant.iter().rposition(fits) {
             Some(at) => vacant.remove(at).lane,
             None => {
-                let lane = Lane::lease(Arc::clone(&node.endpoint), identity.clone(), Rc::clone(&self.scratch));
+                let (endpoint, breaker) = (Arc::clone(&node.endpoint), Arc::clone(&node.breaker));
+                let lane = Lane::start(endpoint, breaker, identity.clone(), Rc::clone(&self.scratch), true);
                 self.leased.borrow_mut().push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
                 lane
             }

@@ -58,8 +58,17 @@ fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
     assert!(rows.len() > 30, "{rows:?}");
     // Each kind of upstream has some that the other has not.
     let of_memory: &[&str] = &["larder_memory_upstream_"];
-    let of_servers: &[&str] =
-        &["larder_cache_covered", "larder_upstream_nodes", "larder_node_covered", "larder_topology_changes_total"];
+    let of_servers: &[&str] = &[
+        "larder_cache_covered",
+        "larder_upstream_nodes",
+        "larder_node_covered",
+        "larder_topology_changes_total",
+        "larder_breaker_",
+        "larder_rung",
+        "larder_runway_ratio",
+        "larder_health_checks_total",
+        "larder_retries_",
+    ];
     for (larder, others) in [(&redis, of_memory), (&memory, of_servers)] {
         let (status, page) = http(larder.admin(), "GET", "/metrics");
         assert_eq!(status, 200);

@@ -88,9 +88,26 @@ impl Map {
         **slots == *claimed
     }
 
+    /// Whether every key has an owner.
+    pub fn is_complete(&self) -> bool {
+        let known = |number: &u16| usize::from(*number) < self.primaries.len();
+        !self.primaries.is_empty() && self.slots.as_ref().is_none_or(|slots| slots.iter().all(known))
+    }
+
     /// Some node, always the same one for a given map: for commands without a key.
     pub fn any(&self) -> Option<&Arc<Node>> {
         self.primaries.first().map(|primary| &primary.node)
+    }
+
+    /// The same, but one that may be asked, if there is one.
+    pub fn any_well(&self) -> Option<&Arc<Node>> {
+        let nodes = || self.primaries.iter().map(|primary| &primary.node);
+        nodes().find(|node| node.breaker.flows()).or(nodes().next())
+    }
+
+    /// All servers.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.primaries.iter().flat_map(|primary| std::iter::once(&primary.node).chain(&primary.replicas))
     }
 
     /// All primaries.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::forward::{must_drain, own_place, slot, target};
-use super::{Flow, tracked, wait};
+use super::{Flow, degraded, tracked, wait};
 use crate::clock::Micros;
 use crate::command::{
     Access, Effect, Lease as Use, Quoted, Reach, Spec, Timeout, block_time, effect, for_each_key, with_block_time,
@@ -61,6 +61,9 @@ impl Blocking {
 
 /// Takes a connection to a node for the session alone.
 pub(super) fn take(session: &Rc<Session>, state: &mut State, origin: &Origin, node: &Arc<Node>) -> Leased {
+    if let Some(error) = degraded::why_not(&session.worker.app, origin, node, state.now) {
+        return Leased::No(error);
+    }
     let worker = &session.worker;
     let (name, most) = (&origin.name, worker.app.config.upstreams[&origin.name].max_leases);
     let ticket = worker.ticket(session.id);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lease;
+use super::{degraded, lease};
 use crate::clock::Micros;
 use crate::config::Address;
 use crate::origin::{Node, Origin};
@@ -98,6 +98,10 @@ pub fn again_by_map(worker: &Rc<Worker>, mut receipt: Receipt) {
 }
 
 fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: bool) {
+    let not_asked = worker.app.origin().and_then(|origin| degraded::why_not(&worker.app, origin, node, Micros::now()));
+    if let Some(error) = not_asked {
+        return receipt.lost(1, &error);
+    }
     if receipt.tenure == Tenure::Last {
         return lease::send_again(node, receipt, asking);
     }

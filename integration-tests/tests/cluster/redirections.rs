@@ -102,7 +102,7 @@ fn asked(monitor: &mut Client, name: &str) -> Vec<String> {
 /// connection that may be leased.
 #[test]
 fn a_blocking_command_waits_where_it_is_sent_to() {
-    let (one, other) = (Redis::start(), Redis::start());
+    let (one, mut other) = (Redis::start(), Redis::start());
     let front = pretender(&one);
     let larder = Larder::start_with(&Settings::cluster_at(&[front.address()]).upstream("max_leases: 1"));
     let slot = slot_of("there");
@@ -146,6 +146,13 @@ fn a_blocking_command_waits_where_it_is_sent_to() {
     wait::until("who leaves is forgotten", || other.info("blocked_clients") == "0");
     let reply = larder.say("BLPOP there soon");
     assert_eq!(reply.error(), Some("ERR timeout is not a float or out of range"));
+    // Its server goes, and it is told, also where nothing can have been done.
+    let mut client = larder.connect();
+    client.send(&["XREAD", "BLOCK", "30000", "STREAMS", "{there}stream", "$"]).expect("sent");
+    wait::until("it is blocked", || other.info("blocked_clients") == "1");
+    other.kill();
+    assert!(client.read().error().is_some());
+    assert_eq!(client.say("GET k"), Reply::Null, "those behind it are served");
 }
 
 /// Those that go round in circles, or must wait too long for their slot.
