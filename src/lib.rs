@@ -33,6 +33,7 @@ pub mod route;
 pub mod security;
 pub mod serve;
 pub mod session;
+pub mod snapshot;
 pub mod topology;
 pub mod tracking;
 pub mod upstream;

@@ -14,13 +14,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "process",
         &[
             "admin", "app", "cache", "cli", "clock", "command", "config", "counters", "inbox", "listener", "memory",
-            "origin", "pubsub", "route", "security", "session", "topology", "upstream", "worker", "tracking",
+            "origin", "pubsub", "route", "security", "session", "snapshot", "topology", "upstream", "worker",
+            "tracking",
         ],
     ),
     ("cli", &["config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
+    ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     (
         "worker",

@@ -52,14 +52,19 @@ fn documented() -> Vec<(String, String, Vec<String>)> {
 #[test]
 fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
     let origin = Redis::start();
-    let redis = Larder::start(origin.address());
+    let redis = Larder::start_with(&Settings::new(origin.address()).section("near_cache: {warm_start: true}"));
     let memory = Larder::start_with(&Settings::memory());
     let rows = documented();
     assert!(rows.len() > 30, "{rows:?}");
     // Each kind of upstream has some that the other has not.
     let of_memory: &[&str] = &["larder_memory_upstream_"];
-    let of_servers: &[&str] =
-        &["larder_cache_covered", "larder_upstream_nodes", "larder_node_covered", "larder_topology_changes_total"];
+    let of_servers: &[&str] = &[
+        "larder_cache_covered",
+        "larder_upstream_nodes",
+        "larder_node_covered",
+        "larder_topology_changes_total",
+        "larder_snapshot_",
+    ];
     for (larder, others) in [(&redis, of_memory), (&memory, of_servers)] {
         let (status, page) = http(larder.admin(), "GET", "/metrics");
         assert_eq!(status, 200);
