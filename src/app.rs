@@ -12,6 +12,8 @@ use crate::command::Table;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::inbox::Inbox;
+use crate::ladder::Ladders;
+use crate::ladder::runway::Runway;
 use crate::memory::Memory;
 use crate::origin::Origin;
 use crate::pubsub::Hub;
@@ -32,6 +34,14 @@ pub struct App {
     pub table: ArcSwap<Table>,
     /// Key pattern -> policy.
     pub routes: Routes,
+    /// What is answered while a node is down.
+    pub ladders: Ladders,
+    /// How far the cache would carry.
+    pub runway: Runway,
+    /// A store without keys: what a key gets that does not exist.
+    pub void: Memory,
+    /// Clients that keep replies have been given some that were not fresh.
+    pub stale_told: AtomicBool,
     /// The near-cache.
     pub near: NearCache,
     /// Where commands go.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -134,6 +135,10 @@ impl Reader {
                 };
                 node.note_mode(Some(mode));
                 coverage.begin(until);
+                if self.app.stale_told.swap(false, Ordering::AcqRel) {
+                    // What clients have kept of the time without it may have been old.
+                    tracking::all_changed(&self.app);
+                }
             }
             Event::Lost(why) => {
                 // In TTL mode nothing depends on the connection.

@@ -28,6 +28,9 @@ impl Cell {
     }
 }
 
+/// Upper bounds of the buckets for the age of stale answers, in seconds.
+pub const AGES: [u64; 10] = [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600];
+
 /// Latency buckets: powers of two of microseconds, 1 us to about 8 s, then everything above.
 pub const BUCKETS: usize = 24;
 
@@ -40,6 +43,17 @@ pub struct Counters {
     pub misses: Cell,
     pub joined: Cell,
     pub bypassed: Cell,
+    /// Reads that no cache could answer.
+    pub reads_elsewhere: Cell,
+    /// Misses that found a reply which was only not fresh any more.
+    pub at_hand: Cell,
+    /// Replies that were served once more while they were fetched anew.
+    pub revalidations: Cell,
+    /// Commands in degraded rungs: answered from the cache, sent to the origin all the same, refused; by rung.
+    pub degraded: [[Cell; 3]; 5],
+    /// Replies that were not fresh, by how long ago they were known to be true, and the sum of that.
+    pub stale: [Cell; AGES.len() + 1],
+    pub stale_micros: Cell,
     pub forwarded: Cell,
     pub local: Cell,
     pub errors: Cell,
@@ -62,6 +76,14 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Notes an answer that was known to be true `micros` ago.
+    pub fn stale_answer(&self, micros: u64) {
+        let seconds = micros.div_ceil(1_000_000);
+        let bucket = AGES.iter().position(|bound| seconds <= *bound).unwrap_or(AGES.len());
+        self.stale[bucket].add(1);
+        self.stale_micros.add(micros);
+    }
+
     /// Notes that `count` replies came from the upstream, the first of them after `micros`.
     #[inline]
     pub fn upstream(&self, count: u32, micros: u64) {

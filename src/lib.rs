@@ -10,6 +10,7 @@
 //!   gate          security      who a client is, before anything is looked up for it
 //!   route         route         key pattern -> cache policy
 //!   near-cache    cache         a fresh reply, a flight to join, a fill to lead, or past the cache
+//!   ladder        ladder        which sources may answer now
 //!   upstream      upstream      shared lanes for what is forwarded, one tracked connection for what is cached
 //!   reply         resp          written for the protocol version that the client speaks
 //! ```
@@ -24,6 +25,7 @@ pub mod config;
 pub mod cache;
 pub mod coherence;
 pub mod command;
+pub mod ladder;
 pub mod listener;
 pub mod memory;
 pub mod origin;
@@ -34,6 +36,7 @@ pub mod security;
 pub mod serve;
 pub mod session;
 pub mod snapshot;
+pub mod supervisor;
 pub mod topology;
 pub mod tracking;
 pub mod upstream;

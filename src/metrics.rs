@@ -9,6 +9,8 @@
 //! of a histogram, so that `histogram_quantile` works on them. It is no histogram of the facade: the exporter keeps
 //! every raw sample of one until it is asked, which is no bound on memory.
 
+mod degradation;
+
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -70,7 +72,7 @@ struct View<'a> {
 type Reading = (Vec<String>, f64);
 
 /// The metrics, in the order in which they are written.
-pub static METRICS: &[Metric] = &[
+static METRICS: &[Metric] = &[
     // --- The near-cache ---
     counter("larder_cache_hits_total", "Keys of reads answered from the near-cache", |view| {
         cells(view, |c| c.hits.value())
@@ -315,6 +317,11 @@ pub static METRICS: &[Metric] = &[
     },
 ];
 
+/// Every metric, in the order of the page.
+pub fn all() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().chain(degradation::METRICS)
+}
+
 /// Reads every metric.
 pub fn samples(app: &App) -> Vec<Sample> {
     let mut latency = [0; BUCKETS];
@@ -325,7 +332,7 @@ pub fn samples(app: &App) -> Vec<Sample> {
     }
     let view = View { app, now: Micros::now(), latency };
     let mut samples = Vec::new();
-    for metric in METRICS {
+    for metric in all() {
         for (values, value) in (metric.read)(&view) {
             let labels = metric.labels.iter().copied().zip(values).collect();
             samples.push(Sample { name: metric.name, help: metric.help, kind: metric.kind, labels, value });

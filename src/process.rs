@@ -18,6 +18,8 @@ use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Letter};
+use crate::ladder::Ladders;
+use crate::ladder::runway::Runway;
 use crate::listener::{self, Listener};
 use crate::memory::Memory;
 use crate::origin::Origin;
@@ -29,7 +31,7 @@ use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
 use crate::upstream::control::{self, DATABASES, HashFields, Learned};
-use crate::{admin, topology, worker};
+use crate::{admin, supervisor, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
 const CANNOT_START: u8 = 1;
@@ -87,6 +89,7 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         let (mapped, learned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (watcher, first) = (Arc::clone(&app), Arc::clone(&mapped));
         tokio::spawn(async move { topology::keep(watcher, || first.notify_one()).await });
+        tokio::spawn(supervisor::keep(Arc::clone(&app)));
         let (watcher, first) = (Arc::clone(&app), Arc::clone(&learned));
         tokio::spawn(async move {
             mapped.notified().await;
@@ -150,7 +153,11 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
     let backend = backend(name, upstream)?;
     Ok(App {
         table: ArcSwap::from_pointee(Table::builtin()),
-        routes: Routes::of(&config),
+        ladders: Ladders::of(&config),
+        routes: Routes::of(&config, &Ladders::of(&config)),
+        runway: Runway::default(),
+        void: Memory::new(0),
+        stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         backend,
         learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
@@ -178,7 +185,7 @@ fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
         (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
-            let origin = Origin::new(name, upstream.kind, endpoint);
+            let origin = Origin::new(name, upstream.kind, endpoint, upstream.breaker);
             if upstream.kind == Kind::Redis {
                 origin.publish(topology::standalone(&origin, upstream));
             }
@@ -224,7 +231,7 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
         && before.hash_fields == HashFields::LiveOn
     {
         // Replies that were kept for long, when hashes seemed to change only with a push.
-        origin.map().primaries().iter().for_each(|primary| app.near.flush(&primary.node.coverage));
+        origin.keepers(&origin.map()).for_each(|node| app.near.flush(&node.coverage));
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! * [`reads`]: what the near-cache may answer.
 //! * [`mod@forward`]: what goes to the node that owns its keys.
+//! * `degraded`: what is served while a server that is needed is down.
 //! * [`gate`]: what is for administrators.
 //! * `transaction`, `lease`: what needs a connection of its own.
 //! * [`redirect`]: what that node sends on to another one.
 
+mod degraded;
 pub mod forward;
 pub mod gate;
 mod lease;
@@ -26,8 +28,9 @@ use crate::session::local;
 use crate::session::subscriptions::Admission;
 use crate::session::transaction::Phase;
 use crate::session::{Ending, Session, State};
+use degraded::Verdict;
 use forward::forward;
-pub use forward::forward_again;
+pub use forward::{forward_again, rescue};
 use reads::Served;
 
 /// How it goes on.
@@ -96,6 +99,16 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         return Flow::Next;
     }
 
+    // Ladder: may the servers that it needs be asked now?
+    let mut may_be_cached = true;
+    if let Some(origin) = origin.filter(|origin| !origin.is_well()) {
+        match degraded::serve(session, state, origin, spec, command) {
+            Verdict::GoOn => {}
+            Verdict::PastCache => may_be_cached = false,
+            Verdict::Done(flow) => return flow,
+        }
+    }
+
     // A transaction has a connection of its own, and takes what comes while it lasts.
     if state.transaction.is_some() || way == Way::Leased(Lease::Transaction) {
         let served = match origin {
@@ -142,17 +155,21 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     let map = worker.map(origin);
 
     // Near-cache: may the reply be there, and is it?
+    let mut rescued = false;
     if let Some(kind) = cacheable(spec, command)
+        && may_be_cached
         && may_ask_cache(state)
     {
         if reads::read(session, state, &map, spec, command, kind) == Served::Yes {
             return Flow::Next;
         }
         worker.counters.bypassed.add(1);
+        // Perhaps its node has gone, and nobody has noticed yet.
+        rescued = !origin.answering(&map, command.arg(1)).coverage.holds(state.now);
     }
 
     // Origin.
-    forward(session, state, origin, &map, spec, command)
+    forward(session, state, origin, &map, spec, command, rescued)
 }
 
 #[inline]

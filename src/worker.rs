@@ -233,10 +233,11 @@ impl Worker {
     fn follow(&self, node: Arc<Node>) {
         let mut reader = Reader::new(Arc::clone(&self.app), Arc::clone(&node));
         let (endpoint, connection) = (Arc::clone(&node.endpoint), Arc::clone(&node.tracked));
+        let breaker = Arc::clone(&node.breaker);
         let coherence = self.app.config.upstreams[&endpoint.upstream].coherence;
         tokio::task::spawn_local(async move {
             let how = tracked::How { coherence, prefix: None };
-            tracked::run(endpoint, how, connection, |event| reader.apply(event)).await;
+            tracked::run(endpoint, breaker, how, connection, |event| reader.apply(event)).await;
         });
     }
 
@@ -259,7 +260,8 @@ impl Worker {
         if let Some(link) = lanes.iter().find(is_it) {
             return Rc::clone(&link.lane);
         }
-        let lane = Lane::start(Arc::clone(&node.endpoint), identity, Rc::clone(&self.scratch));
+        let (endpoint, breaker) = (Arc::clone(&node.endpoint), Arc::clone(&node.breaker));
+        let lane = Lane::start(endpoint, breaker, identity, Rc::clone(&self.scratch), false);
         node.add_lane();
         lanes.push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
         lane
@@ -275,7 +277,8 @@ impl Worker {
         let lane = match vacant.iter().rposition(fits) {
             Some(at) => vacant.remove(at).lane,
             None => {
-                let lane = Lane::lease(Arc::clone(&node.endpoint), identity.clone(), Rc::clone(&self.scratch));
+                let (endpoint, breaker) = (Arc::clone(&node.endpoint), Arc::clone(&node.breaker));
+                let lane = Lane::start(endpoint, breaker, identity.clone(), Rc::clone(&self.scratch), true);
                 self.leased.borrow_mut().push(Link { node: Arc::clone(node), lane: Rc::clone(&lane) });
                 lane
             }

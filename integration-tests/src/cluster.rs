@@ -70,6 +70,13 @@ impl Cluster {
         Self::form(count, false, &[])
     }
 
+    /// So many primaries and no replicas, which hold nobody for failed and go on without whoever is away: what is seen of
+    /// an outage is then Larder's doing alone. Further arguments as above.
+    pub fn start_apart(count: usize, args: &[&str]) -> Self {
+        let apart = ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "3600000"];
+        Self::form(count, false, &[&apart, args].concat())
+    }
+
     fn form(primaries: usize, replicated: bool, args: &[&str]) -> Self {
         let password = args.iter().position(|&arg| arg == "--requirepass").map(|at| args[at + 1].to_owned());
         let count = if replicated { primaries * 2 } else { primaries };

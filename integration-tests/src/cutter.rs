@@ -1,17 +1,32 @@
-//! A TCP forwarder that breaks the link on demand: cut, refuse, hold or swallow, for each direction.
+//! A TCP forwarder that breaks the link on demand: every way in which a network or a server fails, for each direction.
 //!
-//! It stands between Larder and its origin. Faults can be limited to the tracked connection, which it knows by the
-//! name that Larder gives it (`CLIENT SETNAME larder-tracked` goes by in clear).
+//! It stands between Larder and its origin. Most faults can be limited to the tracked connection, which it knows by the
+//! name that Larder gives it (`CLIENT SETNAME larder-tracked` goes by in clear). Faults are switched on and off while it runs:
+//!
+//! | fault | by | what the other side sees |
+//! |---|---|---|
+//! | cut | [`Cutter::cut`] | an orderly end; connecting works |
+//! | refuse | [`Cutter::refuse`] | an end, and then nobody listens |
+//! | reset | [`Cutter::reset`], [`Cutter::reset_new`] | RST, on what there is, on what is new |
+//! | hold | [`Cutter::hold`] | silence; later everything, in order |
+//! | blackhole | [`Cutter::blackhole`], [`Cutter::blackhole_all`] | silence; what was said is lost, connecting works |
+//! | half-open | [`Cutter::deaden`] | silence for ever on what there is; what is new works |
+//! | delay | [`Cutter::delay`] | the same, later |
+//! | slow drip | [`Cutter::drip`] | the same, in small pieces |
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+mod link;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::larder::TRACKED_NAME;
+use socket2::{Domain, Socket, Type};
+
 use crate::port;
+use crate::wait;
+use link::{Door, Flow, Link, Rule, Shared};
 
 /// One way through the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +37,11 @@ pub enum Direction {
     FromOrigin,
 }
 
+impl Direction {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::ToOrigin, Self::FromOrigin];
+}
+
 /// Which links a fault meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -29,47 +49,6 @@ pub enum Scope {
     All,
     /// Those on which the tracked connection's name was seen.
     Tracked,
-}
-
-/// What happens to bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Pass,
-    /// Kept back, in order, until it passes again.
-    Hold,
-    /// Lost for good.
-    Swallow,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    scope: Scope,
-    direction: Direction,
-    flow: Flow,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    rules: Vec<Rule>,
-    links: Vec<Arc<Link>>,
-    refuse: bool,
-    accepted: usize,
-}
-
-#[derive(Debug)]
-struct Link {
-    client: TcpStream,
-    origin: TcpStream,
-    tracked: AtomicBool,
-    closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    target: SocketAddr,
-    state: Mutex<State>,
-    changed: Condvar,
-    stopping: AtomicBool,
 }
 
 /// A running forwarder; every link is cut on drop.
@@ -91,9 +70,10 @@ impl Cutter {
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
         });
+        shared.lock().listening = true;
         let acceptor = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || accept(&listener, &shared))
+            thread::spawn(move || accept(listener, address, &shared))
         };
         Self { address, shared, acceptor: Some(acceptor) }
     }
@@ -103,26 +83,47 @@ impl Cutter {
         self.address
     }
 
+    // --- what happens to connections
+
     /// Closes every link of that scope; new ones are accepted as before. How many there were.
     pub fn cut(&self, scope: Scope) -> usize {
-        let links: Vec<_> = self.shared.lock().links.iter().filter(|link| link.is_in(scope)).cloned().collect();
-        for link in &links {
-            link.close();
-        }
-        self.shared.changed.notify_all();
-        links.len()
+        self.each(scope, Link::close)
     }
 
-    /// Cuts everything and closes new connections as soon as they are made.
+    /// Resets every link of that scope; new ones are accepted as before. How many there were.
+    pub fn reset(&self, scope: Scope) -> usize {
+        self.each(scope, Link::reset)
+    }
+
+    /// Resets everything and, until [`Cutter::admit`], whoever connects, after he has been accepted.
+    pub fn reset_new(&self) {
+        self.shared.lock().door = Door::Reset;
+        self.reset(Scope::All);
+    }
+
+    /// Cuts everything; until [`Cutter::admit`] nobody listens.
     pub fn refuse(&self) {
-        self.shared.lock().refuse = true;
+        self.shared.lock().door = Door::Shut;
+        // Wakes the acceptor, which then lets go of the listening socket.
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        wait::until("nobody listens", || !self.shared.lock().listening);
         self.cut(Scope::All);
     }
 
-    /// Ends [`Cutter::refuse`].
+    /// Ends [`Cutter::refuse`] and [`Cutter::reset_new`].
     pub fn admit(&self) {
-        self.shared.lock().refuse = false;
+        self.shared.lock().door = Door::Open;
+        self.shared.changed.notify_all();
+        wait::until("somebody listens again", || self.shared.lock().listening);
     }
+
+    /// Every link that there is falls silent for good, both ways: nobody is told, and [`Cutter::heal`] does not help. New ones
+    /// are fine. How many there were.
+    pub fn deaden(&self) -> usize {
+        self.each(Scope::All, Link::deaden)
+    }
+
+    // --- what happens to bytes
 
     /// Keeps bytes of that direction back until [`Cutter::heal`].
     pub fn hold(&self, scope: Scope, direction: Direction) {
@@ -134,11 +135,30 @@ impl Cutter {
         self.rule(Rule { scope, direction, flow: Flow::Swallow });
     }
 
+    /// The same of every link in both directions: it accepts and swallows.
+    pub fn blackhole_all(&self) {
+        Direction::BOTH.into_iter().for_each(|direction| self.blackhole(Scope::All, direction));
+    }
+
+    /// Passes bytes of that direction on later by at least that, and less than twice that, until [`Cutter::heal`].
+    pub fn delay(&self, scope: Scope, direction: Direction, time: Duration) {
+        self.rule(Rule { scope, direction, flow: Flow::Delay(time) });
+    }
+
+    /// Passes bytes of that direction on in pieces of at most `count`, and waits for `every` before each, until
+    /// [`Cutter::heal`].
+    pub fn drip(&self, scope: Scope, direction: Direction, count: usize, every: Duration) {
+        assert!(count > 0, "a drip of nothing is a hold");
+        self.rule(Rule { scope, direction, flow: Flow::Drip(count, every) });
+    }
+
     /// Everything passes again; what was held goes first.
     pub fn heal(&self) {
         self.shared.lock().rules.clear();
         self.shared.changed.notify_all();
     }
+
+    // --- what there is
 
     /// How many connections it has accepted since the start.
     pub fn accepted(&self) -> usize {
@@ -154,11 +174,21 @@ impl Cutter {
         self.shared.lock().rules.push(rule);
         self.shared.changed.notify_all();
     }
+
+    fn each(&self, scope: Scope, change: fn(&Link)) -> usize {
+        let links: Vec<_> = self.shared.lock().links.iter().filter(|link| link.is_in(scope)).cloned().collect();
+        for link in &links {
+            change(link);
+        }
+        self.shared.changed.notify_all();
+        links.len()
+    }
 }
 
 impl Drop for Cutter {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.changed.notify_all();
         self.cut(Scope::All);
         // Wakes the acceptor.
         let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
@@ -169,102 +199,56 @@ impl Drop for Cutter {
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits while bytes of this link are held; what shall be done with them then.
-    fn flow(&self, link: &Link, direction: Direction) -> Flow {
-        let mut state = self.lock();
-        loop {
-            let rule = state.rules.iter().rev().find(|rule| rule.direction == direction && link.is_in(rule.scope));
-            let flow = rule.map_or(Flow::Pass, |rule| rule.flow);
-            if flow != Flow::Hold || link.closed.load(Ordering::SeqCst) {
-                return flow;
-            }
-            // Bounded: a link can be closed between the look at it and the wait.
-            let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-// === impl Link ===
-
-impl Link {
-    fn is_in(&self, scope: Scope) -> bool {
-        scope == Scope::All || self.tracked.load(Ordering::SeqCst)
-    }
-
-    fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        let _ = self.client.shutdown(Shutdown::Both);
-        let _ = self.origin.shutdown(Shutdown::Both);
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
+/// Accepts while the door is not shut; while it is, the port is kept without listening there.
+fn accept(mut listener: TcpListener, address: SocketAddr, shared: &Arc<Shared>) {
+    loop {
+        let Ok((client, _)) = listener.accept() else { continue };
+        let door = shared.lock().door;
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(client) = client else { continue };
-        if shared.lock().refuse {
-            continue;
-        }
-        let Ok(origin) = TcpStream::connect(shared.target) else {
-            continue;
-        };
-        let _ = (client.set_nodelay(true), origin.set_nodelay(true));
-        let link = Arc::new(Link { client, origin, tracked: AtomicBool::new(false), closed: AtomicBool::new(false) });
-        {
-            let mut state = shared.lock();
-            state.accepted += 1;
-            state.links.push(Arc::clone(&link));
-        }
-        for direction in [Direction::ToOrigin, Direction::FromOrigin] {
-            let (shared, link) = (Arc::clone(shared), Arc::clone(&link));
-            thread::spawn(move || pump(&shared, &link, direction));
+        match door {
+            Door::Open => admit(client, shared),
+            Door::Reset => drop(link::linger_zero(&client)),
+            Door::Shut => {
+                drop((client, listener));
+                match keep_shut(address, shared) {
+                    Some(again) => listener = again,
+                    None => return,
+                }
+            }
         }
     }
 }
 
-fn pump(shared: &Shared, link: &Arc<Link>, direction: Direction) {
-    let (mut from, mut to) = match direction {
-        Direction::ToOrigin => (&link.client, &link.origin),
-        Direction::FromOrigin => (&link.origin, &link.client),
-    };
-    let mut buffer = vec![0; 64 * 1024];
-    // A name that two reads share is still found: the end of the last one is kept.
-    let mut seen: Vec<u8> = Vec::new();
-    loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => break,
-        };
-        if direction == Direction::ToOrigin && !link.tracked.load(Ordering::SeqCst) {
-            seen.extend_from_slice(&buffer[..count]);
-            if seen.windows(TRACKED_NAME.len()).any(|window| window == TRACKED_NAME.as_bytes()) {
-                link.tracked.store(true, Ordering::SeqCst);
-            }
-            seen.drain(..seen.len().saturating_sub(TRACKED_NAME.len()));
-        }
-        if shared.flow(link, direction) == Flow::Pass && to.write_all(&buffer[..count]).is_err() {
-            if direction == Direction::ToOrigin {
-                // The origin has closed; what it said before is still to be delivered by the other pump.
-                return;
-            }
-            break;
-        }
+fn admit(client: TcpStream, shared: &Arc<Shared>) {
+    let Ok(origin) = TcpStream::connect(shared.target) else { return };
+    let link = Arc::new(Link::new(client, origin));
+    {
+        let mut state = shared.lock();
+        state.accepted += 1;
+        state.links.push(Arc::clone(&link));
     }
-    link.close();
-    shared.changed.notify_all();
-    shared.lock().links.retain(|open| !Arc::ptr_eq(open, link));
+    link::start(shared, &link);
+}
+
+/// Holds the port until the door is not shut any more; `None` when the cutter ends meanwhile.
+fn keep_shut(address: SocketAddr, shared: &Shared) -> Option<TcpListener> {
+    // A bound socket that does not listen: connecting is refused, and nobody else takes the port.
+    let placeholder = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+    placeholder.set_reuse_address(true).expect("a fresh socket takes options");
+    placeholder.bind(&address.into()).expect("the port has just been let go");
+    let mut state = shared.lock();
+    state.listening = false;
+    while state.door == Door::Shut {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return None;
+        }
+        state = shared.wait(state, Duration::MAX);
+    }
+    placeholder.listen(128).expect("a bound socket can listen");
+    state.listening = true;
+    Some(placeholder.into())
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum Reply {
     BigNumber(String),
     /// `=`: the three letters, the colon and the text
     Verbatim(Vec<u8>),
+    /// `|` with key and value in turn, and the reply that they belong to
+    Attributed(Vec<Reply>, Box<Reply>),
 }
 
 /// Bytes that are no reply, or nested too deep to be one.
@@ -84,11 +86,11 @@ impl Cursor<'_> {
                     _ => Reply::Verbatim(body),
                 }
             }
-            b'*' | b'%' | b'~' | b'>' => {
+            b'*' | b'%' | b'~' | b'>' | b'|' => {
                 let Ok(count) = usize::try_from(number(&text)?) else {
                     return Ok(Some(Reply::Null));
                 };
-                let count = if kind == b'%' { count * 2 } else { count };
+                let count = if matches!(kind, b'%' | b'|') { count * 2 } else { count };
                 let mut items = Vec::new();
                 for _ in 0..count {
                     let Some(item) = self.reply(depth + 1)? else {
@@ -100,6 +102,10 @@ impl Cursor<'_> {
                     b'*' => Reply::Array(items),
                     b'%' => Reply::Map(items),
                     b'~' => Reply::Set(items),
+                    b'|' => {
+                        let Some(reply) = self.reply(depth + 1)? else { return Ok(None) };
+                        Reply::Attributed(items, Box::new(reply))
+                    }
                     _ => Reply::Push(items),
                 }
             }
@@ -172,6 +178,14 @@ impl Reply {
         }
     }
 
+    /// The attributes before the reply, key and value in turn, and the reply without them.
+    pub fn attributes(&self) -> (&[Reply], &Reply) {
+        match self {
+            Self::Attributed(attributes, reply) => (attributes, reply),
+            plain => (&[], plain),
+        }
+    }
+
     /// The message of an error reply.
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -202,6 +216,7 @@ impl std::fmt::Debug for Reply {
             Self::Double(text) => write!(f, ",{text}"),
             Self::Boolean(value) => write!(f, "#{value}"),
             Self::BigNumber(text) => write!(f, "({text}"),
+            Self::Attributed(attributes, reply) => write!(f, "|{attributes:?} {reply:?}"),
         }
     }
 }
@@ -219,6 +234,17 @@ mod tests {
         assert_eq!(reply.items().map(<[Reply]>::len), Some(10));
         for cut in 0..all.len() {
             assert_eq!(parse(&all[..cut]), Ok(None), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn attributes_belong_to_the_reply_behind_them() {
+        let bytes = b"|1\r\n$6\r\nage-ms\r\n:12\r\n$1\r\nx\r\n";
+        let (reply, length) = parse(bytes).expect("well formed").expect("complete");
+        assert_eq!(length, bytes.len());
+        assert_eq!(reply.attributes(), (&[Reply::bulk("age-ms"), Reply::Integer(12)][..], &Reply::bulk("x")));
+        for cut in 0..bytes.len() {
+            assert_eq!(parse(&bytes[..cut]), Ok(None), "cut at {cut}");
         }
     }
 

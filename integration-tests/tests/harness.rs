@@ -1,9 +1,15 @@
-//! The harness itself: that the servers which belong together really form, move slots and fail over.
+//! The harness itself: that the servers which belong together really form, move slots and fail over, and that the cutter's
+//! faults are those that it says.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
+use larder_integration_tests::client::Client;
 use larder_integration_tests::cluster::{Cluster, slot_of};
+use larder_integration_tests::cutter::{Cutter, Direction, Scope};
+use larder_integration_tests::redis::Redis;
 use larder_integration_tests::replicated::Replicated;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::sentinel::SentinelSet;
@@ -140,4 +146,100 @@ fn replicas_follow_a_primary() {
     servers.replicas[0].thaw();
     servers.wait_until_caught_up();
     assert_eq!(servers.replicas[0].say("GET a"), Reply::bulk("2"));
+}
+
+/// Whether a client that asks is left without an answer.
+fn is_silent(client: &mut Client) -> bool {
+    client.set_reply_timeout(Duration::from_millis(100));
+    let answer = client.try_call(&["PING"]);
+    client.set_reply_timeout(Duration::from_secs(10));
+    answer.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+fn end_of(client: &mut Client) -> ErrorKind {
+    client.try_read().expect_err("the connection has ended").kind()
+}
+
+#[test]
+fn connections_are_refused_reset_or_fall_silent_and_new_ones_are_as_it_is_said() {
+    let redis = Redis::start();
+    let cutter = Cutter::start(redis.address());
+    let pong = Reply::Simple("PONG".to_owned());
+    let connect = || Client::connect(cutter.address());
+    let greeted = || {
+        let mut client = connect();
+        assert_eq!(client.say("PING"), pong);
+        client
+    };
+
+    let mut old = greeted();
+    cutter.refuse();
+    assert_eq!(end_of(&mut old), ErrorKind::UnexpectedEof);
+    let refused = TcpStream::connect(cutter.address()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    cutter.admit();
+
+    let mut old = greeted();
+    assert_eq!(cutter.reset(Scope::All), 1);
+    assert_eq!(end_of(&mut old), ErrorKind::ConnectionReset);
+    let mut old = greeted();
+    cutter.reset_new();
+    assert_eq!(end_of(&mut old), ErrorKind::ConnectionReset);
+    // The reset may be there before connecting has returned.
+    let new = Client::try_connect(cutter.address()).and_then(|mut client| client.try_call(&["PING"]));
+    assert_eq!(new.expect_err("reset").kind(), ErrorKind::ConnectionReset);
+    cutter.admit();
+
+    let mut old = greeted();
+    assert_eq!(cutter.deaden(), 1);
+    assert!(is_silent(&mut old), "half-open");
+    greeted();
+    cutter.blackhole_all();
+    assert!(is_silent(&mut connect()), "a new one too");
+    cutter.heal();
+    greeted();
+    assert!(is_silent(&mut old), "for good");
+}
+
+#[test]
+fn a_blackhole_hides_the_end_of_the_server_too() {
+    let mut redis = Redis::start();
+    let cutter = Cutter::start(redis.address());
+    let mut client = Client::connect(cutter.address());
+    client.say("PING");
+    cutter.blackhole_all();
+    redis.kill();
+    assert!(is_silent(&mut client));
+    cutter.heal();
+    assert_eq!(end_of(&mut client), ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn replies_come_later_or_in_drips_until_it_is_over() {
+    let redis = Redis::start();
+    let cutter = Cutter::start(redis.address());
+    let mut client = Client::connect(cutter.address());
+    let value = "v".repeat(40);
+    client.call(&["SET", "k", &value]);
+    let read = |client: &mut Client| {
+        let start = Instant::now();
+        assert_eq!(client.say("GET k"), Reply::bulk(&value));
+        start.elapsed()
+    };
+
+    cutter.delay(Scope::All, Direction::FromOrigin, Duration::from_millis(150));
+    let late = read(&mut client);
+    assert!(late >= Duration::from_millis(150), "{late:?}");
+    cutter.heal();
+
+    // 47 bytes in pieces of 8.
+    cutter.drip(Scope::All, Direction::FromOrigin, 8, Duration::from_millis(30));
+    let late = read(&mut client);
+    assert!(late >= Duration::from_millis(180), "{late:?}");
+    cutter.heal();
+
+    cutter.drip(Scope::All, Direction::FromOrigin, 1, Duration::from_secs(3600));
+    client.send(&["GET", "k"]).expect("sent");
+    cutter.heal();
+    assert_eq!(client.read(), Reply::bulk(&value), "what was begun is delivered when it is over");
 }

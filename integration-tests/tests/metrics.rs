@@ -64,6 +64,11 @@ fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
         "larder_node_covered",
         "larder_topology_changes_total",
         "larder_snapshot_",
+        "larder_breaker_",
+        "larder_rung",
+        "larder_runway_ratio",
+        "larder_health_checks_total",
+        "larder_retries_",
     ];
     for (larder, others) in [(&redis, of_memory), (&memory, of_servers)] {
         let (status, page) = http(larder.admin(), "GET", "/metrics");

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use larder_integration_tests::client::Client;
+use larder_integration_tests::client::{Client, Protocol};
+use larder_integration_tests::cluster::Cluster;
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::process::Signal;
 use larder_integration_tests::program::run;
@@ -85,12 +86,90 @@ fn one_that_starts_during_an_outage_knows_what_the_one_before_knew() {
     let mut client = larder.connect();
     let told = entry(&mut client);
     assert!(told.starts_with("get in database 0: suspect") && !told.contains("age 0.000s"), "{told}");
+    wait::until("the outage is noticed", || {
+        client
+            .say("LARDER LADDER")
+            .items()
+            .is_some_and(|lines| lines.iter().filter_map(Reply::text).any(|line| line.contains("rung=local-only")))
+    });
+    assert_eq!(client.say("GET k"), Reply::bulk("old"));
+    assert_eq!(client.say("MGET k k"), Reply::Array(vec![Reply::bulk("old"), Reply::bulk("old")]));
+    let missing = client.say("GET never-read");
+    assert!(missing.error().is_some_and(|error| error.starts_with("MASTERDOWN")), "{missing:?}");
     assert_eq!(larder.metrics().sum("larder_snapshot_entries"), 1.0);
     assert!(larder.process().output().contains("near-cache: 1 replies from the snapshot"));
     // And hands it on, although it has never met the server.
     drop(client);
     end(larder);
-    assert!(entry(&mut setting.larder().connect()).contains("suspect"));
+    let larder = setting.larder();
+    let mut client = larder.connect();
+    assert_eq!(client.say("GET k"), Reply::bulk("old"));
+    // Who has tried to write a key is not shown what was there before.
+    assert!(client.say("SET k new").error().is_some_and(|error| error.starts_with("READONLY")));
+    assert!(client.say("GET k").error().is_some());
+    drop(client);
+    end(larder);
+    assert_eq!(entry(&mut setting.larder().connect()), "none");
+}
+
+#[test]
+fn the_age_that_is_told_includes_the_time_between_two_processes() {
+    let mut setting = Setting::new();
+    setting.snapshot_of_k();
+    let written = Instant::now();
+    setting.origin.kill();
+    let settings = setting
+        .settings("1h")
+        .section("ladders: {default: [{rung: stale-read-only, max_stale: 2s, for: 1h}, {rung: reject}]}");
+    let larder = Larder::start_with(&settings);
+    let mut client = larder.connect_with(Protocol::Resp3);
+    client.say("LARDER STALENESS ON");
+    let mut told = Vec::new();
+    wait::until("a stale answer with its age", || {
+        client.send(&["GET", "k"]).expect("it is sent");
+        let (_, bytes) = client.try_read().expect("an answer");
+        told = bytes;
+        told.starts_with(b"|2")
+    });
+    let text = String::from_utf8_lossy(&told).into_owned();
+    let age: u128 =
+        text.split("age-ms\r\n:").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok()).expect(&text);
+    assert!(age >= 100 && age <= written.elapsed().as_millis() + 2000, "{text}");
+    assert!(text.ends_with("$3\r\nold\r\n"), "{text}");
+    // And it ends the reply's use, as any age does.
+    wait::until("it is too old", || client.say("GET k").error().is_some());
+    assert!(written.elapsed() >= Duration::from_millis(1500));
+}
+
+#[test]
+fn a_cluster_of_which_nobody_answers_has_no_owners_and_its_keys_are_answered_all_the_same() {
+    let scratch = Scratch::new("snapshot");
+    let cluster = Cluster::start(3);
+    let section = format!(
+        "near_cache: {{warm_start: true, snapshot: \"{}\", snapshot_interval: 1h}}",
+        scratch.file("larder.snapshot").display()
+    );
+    let settings = Settings::cluster(&cluster).upstream("connect_timeout: 500ms").section(&section);
+    let larder = Larder::start_with(&settings);
+    let mut client = larder.connect();
+    let keys: Vec<String> = (0..20).map(|n| format!("k:{n}")).collect();
+    for key in &keys {
+        client.call(&["SET", key, "old"]);
+        larder.warm(&mut client, &format!("GET {key}"));
+    }
+    drop(client);
+    end(larder);
+    drop(cluster);
+    let larder = Larder::start_with(&settings);
+    let mut client = larder.connect();
+    for key in &keys {
+        assert_eq!(client.call(&["GET", key]), Reply::bulk("old"), "{key}");
+    }
+    // A flush that is refused leaves nothing, wherever the keys belong.
+    assert!(client.say("FLUSHALL").error().is_some_and(|error| error.starts_with("READONLY")));
+    for key in &keys {
+        assert!(client.call(&["GET", key]).error().is_some(), "{key}");
+    }
 }
 
 #[test]

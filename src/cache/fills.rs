@@ -206,16 +206,24 @@ impl Flights {
             flight.waiters.push(waiter);
             return Joined::Follow;
         }
+        Joined::Lead(self.begin(query, word, stamp, SmallVec::from_slice(&[waiter])))
+    }
+
+    /// Begins a flight that nobody waits for, unless there is one.
+    pub fn lead(&mut self, fills: &Fills, query: &Query<'_>, stamp: Stamp) -> Option<Fill> {
+        let word = fills.word(query.hash);
+        let there = |flight: &Flight| flight.word == word && flight.stamp == stamp && flight.form.is_for(query);
+        if Fills::fenced(word) || self.flights.iter().any(there) {
+            return None;
+        }
+        Some(self.begin(query, word, stamp, SmallVec::new()))
+    }
+
+    fn begin(&mut self, query: &Query<'_>, word: u64, stamp: Stamp, waiters: SmallVec<[Waiter; 2]>) -> Fill {
         self.next_number += 1;
         let number = self.next_number;
-        self.flights.push(Flight {
-            number,
-            word,
-            stamp,
-            form: FormKey::of(query),
-            waiters: SmallVec::from_slice(&[waiter]),
-        });
-        Joined::Lead(Fill { hash: query.hash, word, stamp, flight: Some(number) })
+        self.flights.push(Flight { number, word, stamp, form: FormKey::of(query), waiters });
+        Fill { hash: query.hash, word, stamp, flight: Some(number) }
     }
 
     /// Ends a fill's flight: who waits for it, and for which reply.

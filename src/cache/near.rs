@@ -149,6 +149,14 @@ impl NearCache {
         }
     }
 
+    /// Leave to read anew what is still served: unless that is being done, or nothing could be kept.
+    pub fn lead(&self, query: &Query<'_>, coverage: &Coverage, now: Micros) -> Option<Fill> {
+        if !coverage.holds(now) || coverage.wholesale() {
+            return None;
+        }
+        self.fills.lock(query.hash).lead(&self.fills, query, coverage.stamp())
+    }
+
     /// Leave to fill one of several keys of one read; no flight, nobody joins.
     pub fn begin(&self, hash: u64, coverage: &Coverage, now: Micros) -> Option<Fill> {
         if !coverage.holds(now) || coverage.wholesale() {

@@ -85,6 +85,15 @@ pub fn parse(text: &str, place: &str) -> Result<Config, Errors> {
     Draft::read(text, place)?.finish()
 }
 
+/// A span of time as the file writes it: `250ms`, `5s`, `5m`, `1h`.
+///
+/// # Errors
+/// What is wrong with the text and how it is to be written, in words.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let value = tree::Value::Text(text.to_owned());
+    units::duration(&value).map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))
+}
+
 /// What is right in form and not served by this version: the kinds memcached and redis-ring, and several upstreams. Empty when
 /// everything is served.
 pub fn unsupported(config: &Config) -> Errors {

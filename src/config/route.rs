@@ -18,7 +18,8 @@ pub struct Route {
     pub cache: RouteCache,
     /// The ladder's name. Default: `default`.
     pub ladder: String,
-    /// Whether a degraded answer may be stale. Default: allowed. Choose never for locks, counters and the like.
+    /// Whether a degraded answer may be stale. Default: allowed, but not past the expiry that the key itself has. Choose never for
+    /// locks, counters and the like, past-expiry for what is better late than missing.
     pub stale: Stale,
     /// What a miss answers while degraded. Default: error. Choose nil where the application treats a miss as normal.
     pub on_miss: OnMiss,
@@ -44,8 +45,10 @@ pub struct RouteCache {
 /// Whether a degraded answer may be stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// As the ladder says.
+    /// As the ladder says, but never past the expiry that the key itself has at the origin.
     Allowed,
+    /// As the ladder says, also past the key's own expiry.
+    PastExpiry,
     /// Not for these keys.
     Never,
 }
@@ -68,7 +71,8 @@ pub enum ReadFrom {
     ReplicaPreferred,
 }
 
-pub(super) const STALES: [(&str, Stale); 2] = [("allowed", Stale::Allowed), ("never", Stale::Never)];
+pub(super) const STALES: [(&str, Stale); 3] =
+    [("allowed", Stale::Allowed), ("past-expiry", Stale::PastExpiry), ("never", Stale::Never)];
 pub(super) const ON_MISSES: [(&str, OnMiss); 2] = [("error", OnMiss::Error), ("nil", OnMiss::Nil)];
 pub(super) const READ_FROMS: [(&str, ReadFrom); 2] =
     [("primary", ReadFrom::Primary), ("replica-preferred", ReadFrom::ReplicaPreferred)];

@@ -88,9 +88,20 @@ impl Map {
         **slots == *claimed
     }
 
+    /// Whether every key has an owner.
+    pub fn is_complete(&self) -> bool {
+        let known = |number: &u16| usize::from(*number) < self.primaries.len();
+        !self.primaries.is_empty() && self.slots.as_ref().is_none_or(|slots| slots.iter().all(known))
+    }
+
     /// Some node, always the same one for a given map: for commands without a key.
     pub fn any(&self) -> Option<&Arc<Node>> {
         self.primaries.first().map(|primary| &primary.node)
+    }
+
+    /// All servers.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.primaries.iter().flat_map(|primary| std::iter::once(&primary.node).chain(&primary.replicas))
     }
 
     /// All primaries.

@@ -9,18 +9,21 @@
 pub mod map;
 pub mod node;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 
-use crate::config::{Address, Kind};
+use crate::clock::Micros;
+use crate::config::{self, Address, Kind};
+use crate::ladder::{Forced, Ladder, RUNGS, Rung, Standing};
 use crate::resp::Proto;
 use crate::security::Verdicts;
-use crate::upstream::Endpoint;
+use crate::upstream::budget::Budget;
 use crate::upstream::endpoint::Duty;
 use crate::upstream::leases::Leases;
+use crate::upstream::{Breaker, Endpoint};
 pub use map::Map;
 pub use node::Node;
 
@@ -40,6 +43,18 @@ pub struct Origin {
     version: AtomicU64,
     epoch: AtomicU64,
     nodes: Mutex<Vec<Arc<Node>>>,
+    /// Stands for the owner of keys whose owner is not known.
+    pub vacancy: Arc<Node>,
+    breaker: config::Breaker,
+    /// Breakers that are not closed, and one more while a rung is forced: what every command looks at first.
+    trouble: Arc<AtomicU32>,
+    forced: ArcSwapOption<Forced>,
+    /// Retries.
+    pub budget: Budget,
+    /// Health checks that succeeded, and that failed.
+    pub checks: [AtomicU64; 2],
+    /// How often each rung was entered.
+    pub rungs: [AtomicU64; RUNGS.len()],
     /// Connections that sessions have to themselves.
     pub leases: Leases,
     /// Tracked connections that were lost.
@@ -50,11 +65,17 @@ pub struct Origin {
     pub verdicts: Verdicts,
     /// Somebody has reason to believe that the map is no longer right.
     pub doubt: Notify,
+    /// There is a new map.
+    pub mapped: Notify,
 }
 
 impl Origin {
     /// An upstream of which nothing is known yet but its configuration.
-    pub fn new(name: &str, kind: Kind, model: Endpoint) -> Self {
+    pub fn new(name: &str, kind: Kind, model: Endpoint, breaker: config::Breaker) -> Self {
+        let trouble = Arc::<AtomicU32>::default();
+        let vacancy = Node::new(model.clone(), Breaker::new(breaker, Arc::clone(&trouble)));
+        vacancy.breaker.supervise();
+        vacancy.breaker.open(Micros::now(), NOBODY_YET);
         Self {
             name: name.to_owned(),
             kind,
@@ -63,12 +84,80 @@ impl Origin {
             version: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             nodes: Mutex::default(),
+            vacancy: Arc::new(vacancy),
+            breaker,
+            trouble,
+            forced: ArcSwapOption::empty(),
+            budget: Budget::default(),
+            checks: Default::default(),
+            rungs: Default::default(),
             leases: Leases::default(),
             losses: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             verdicts: Verdicts::default(),
             doubt: Notify::new(),
+            mapped: Notify::new(),
         }
+    }
+
+    /// Whether every node may be asked: what does not hold is looked into key by key.
+    #[inline]
+    pub fn is_well(&self) -> bool {
+        self.trouble.load(Ordering::Acquire) == 0
+    }
+
+    /// The node that answers for a key; where nobody is known, one that stands for nobody.
+    pub fn answering<'a>(&'a self, map: &'a Map, key: &[u8]) -> &'a Arc<Node> {
+        map.owner(key).unwrap_or(&self.vacancy)
+    }
+
+    /// The nodes whose flushes void what the near-cache holds: the primaries, and the one that stands for nobody as long as keys have no
+    /// owner, since it is there that replies of a snapshot are found meanwhile.
+    pub fn keepers<'a>(&'a self, map: &'a Map) -> impl Iterator<Item = &'a Arc<Node>> {
+        map.primaries().iter().map(|primary| &primary.node).chain((!map.is_complete()).then_some(&self.vacancy))
+    }
+
+    /// Where a node stands on a ladder.
+    pub fn standing(&self, node: &Node, ladder: &Ladder, now: Micros) -> Standing {
+        if self.is_well() {
+            return Standing::NORMAL;
+        }
+        match (self.forced(now), node.breaker.outage()) {
+            (Some(Forced { rung: Rung::Normal, since, .. }), _) => Standing { since, ..Standing::NORMAL },
+            (Some(forced), _) => ladder.forced(&forced),
+            (None, Some(outage)) => ladder.standing(outage.since, now),
+            (None, None) => Standing::NORMAL,
+        }
+    }
+
+    /// Why a node is not asked, in words.
+    pub fn reason(&self, node: &Node, now: Micros) -> Arc<str> {
+        match (self.forced(now), node.breaker.outage()) {
+            (Some(_), _) => "forced by an operator".into(),
+            (None, Some(outage)) => outage.why,
+            (None, None) => "it is well again".into(),
+        }
+    }
+
+    /// The rung that an operator has set, while it holds.
+    pub fn forced(&self, now: Micros) -> Option<Forced> {
+        self.forced.load().as_deref().copied().filter(|forced| forced.holds(now))
+    }
+
+    /// Sets the rung of all nodes, or leaves it to their breakers again.
+    pub fn force(&self, forced: Option<Forced>) {
+        let after = u32::from(forced.is_some());
+        // First the mark that makes commands look, last the one that lets them pass by.
+        self.trouble.fetch_add(after, Ordering::AcqRel);
+        let before = self.forced.swap(forced.map(Arc::new)).is_some();
+        self.trouble.fetch_sub(u32::from(before), Ordering::AcqRel);
+        self.mapped.notify_one();
+    }
+
+    /// Commands of its nodes that were answered so far.
+    pub fn answered(&self) -> u64 {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().map(|node| node.breaker.answered()).sum()
     }
 
     /// The present map.
@@ -107,6 +196,10 @@ impl Origin {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         map.version = self.version() + 1;
         let version = map.version;
+        if self.map.load().primaries().is_empty() {
+            let before = self.vacancy.coverage.stamp();
+            map.primaries().iter().for_each(|primary| primary.node.coverage.inherit(before));
+        }
         let map = Arc::new(map);
         let before = self.map.swap(Arc::clone(&map));
         self.version.store(version, Ordering::Release);
@@ -118,6 +211,12 @@ impl Origin {
             // One that a redirection named and no map has had yet is kept for the next command that needs it.
             stays || !before.contains(node)
         });
+        drop(nodes);
+        match self.map.load().is_complete() {
+            true => self.vacancy.breaker.close(),
+            false => self.vacancy.breaker.open(Micros::now(), NOBODY),
+        }
+        self.mapped.notify_one();
         before
     }
 
@@ -133,7 +232,8 @@ impl Origin {
             let map = self.map.load();
             nodes.retain(|node| map.contains(node));
         }
-        let node = Arc::new(Node::new(self.model.at(address.clone(), duty)));
+        let breaker = Breaker::new(self.breaker, Arc::clone(&self.trouble));
+        let node = Arc::new(Node::new(self.model.at(address.clone(), duty), breaker));
         nodes.push(Arc::clone(&node));
         node
     }
@@ -151,6 +251,10 @@ impl Origin {
         }
     }
 }
+
+/// Why keys without an owner are not asked for.
+const NOBODY_YET: &str = "nobody has told yet who owns which keys";
+const NOBODY: &str = "nobody owns these keys";
 
 /// Nodes that are remembered. A cluster has at most a thousand; the rest are addresses that redirections gave.
 const MOST_NODES: usize = 4096;

@@ -7,8 +7,8 @@ use crate::cache::Coverage;
 use crate::clock::Micros;
 use crate::coherence::Tag;
 use crate::resp::Proto;
-use crate::upstream::Endpoint;
 use crate::upstream::tracked::{Mode, Tracked};
+use crate::upstream::{Breaker, Endpoint};
 
 /// A server in a role: an address that changes from primary to replica becomes another node, with nothing carried over.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Node {
     pub number: u32,
     /// Its address, and how it is spoken to.
     pub endpoint: Arc<Endpoint>,
+    /// Whether it may be asked now.
+    pub breaker: Arc<Breaker>,
     /// The connection for cacheable reads.
     pub tracked: Arc<Tracked<Tag>>,
     /// Whether its invalidations arrive.
@@ -32,10 +34,11 @@ static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
 impl Node {
     /// A node that is not connected yet.
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoint: Endpoint, breaker: Breaker) -> Self {
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             endpoint: Arc::new(endpoint),
+            breaker: Arc::new(breaker),
             tracked: Arc::default(),
             coverage: Coverage::default(),
             mode: AtomicU8::new(0),

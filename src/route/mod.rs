@@ -3,9 +3,12 @@
 //! The pattern with the longest literal prefix wins. All routes lead to the one upstream of this version; what they
 //! decide is whether and how long replies are cached.
 
+use crate::cache::freshness::Leniency;
 use crate::cache::policy::Lifetime;
+use crate::clock::Micros;
 use crate::command::Spec;
-use crate::config::{self, Config, ReadFrom};
+use crate::config::{self, Config, OnMiss, ReadFrom, Stale};
+use crate::ladder::{Ladders, Rung, Standing};
 
 /// The compiled routes.
 #[derive(Debug)]
@@ -36,13 +39,21 @@ pub struct Policy {
     pub from_replicas: bool,
     /// For how long.
     pub lifetime: Lifetime,
+    /// Number of its ladder.
+    pub ladder: usize,
+    /// What may be served that is not fresh.
+    pub stale: Stale,
+    /// For how long past its life a reply is served once more while it is fetched anew; zero: not at all.
+    pub revalidate: Micros,
+    /// While degraded, what is not cached is answered like a key that does not exist.
+    pub nil_on_miss: bool,
     /// Only these commands' replies, by lower-case name; every cacheable one if `None`.
     pub commands: Option<Vec<String>>,
 }
 
 impl Routes {
     /// Compiles the routes of a checked configuration.
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, ladders: &Ladders) -> Self {
         let policy = |pattern: &str, route: Option<&config::Route>| {
             let from_replicas = route.is_some_and(|route| route.read_from == ReadFrom::ReplicaPreferred);
             let cache = route.map(|route| &route.cache);
@@ -51,6 +62,12 @@ impl Routes {
                 cached: !from_replicas && cache.is_none_or(|cache| cache.enabled),
                 from_replicas,
                 lifetime: Lifetime::of(&config.near_cache, cache),
+                ladder: ladders.number(route.map_or("default", |route| &route.ladder)),
+                stale: route.map_or(Stale::Allowed, |route| route.stale),
+                revalidate: cache
+                    .filter(|_| route.is_none_or(|route| route.stale != Stale::Never))
+                    .map_or(Micros(0), |cache| Micros::of(cache.stale_while_revalidate)),
+                nil_on_miss: route.is_some_and(|route| route.on_miss == OnMiss::Nil),
                 commands: cache
                     .and_then(|cache| cache.commands.as_ref())
                     .map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect()),
@@ -71,6 +88,20 @@ impl Routes {
         Self { routes, rest: policy("", None), replicas }
     }
 
+    /// The ladders that some route names, each once.
+    pub fn ladders(&self) -> impl Iterator<Item = usize> {
+        let mut numbers: Vec<usize> = self.routes.iter().map(|route| route.policy.ladder).collect();
+        numbers.push(self.rest.ladder);
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter()
+    }
+
+    /// The policy for keys that no route names, and for commands without keys.
+    pub fn rest(&self) -> &Policy {
+        &self.rest
+    }
+
     /// The policy for a key.
     #[inline]
     pub fn find(&self, key: &[u8]) -> &Policy {
@@ -86,6 +117,15 @@ impl Routes {
 }
 
 impl Policy {
+    /// What may be served on a rung; `None`: nothing but what is fresh. `refuses`: the client wants nothing else.
+    pub fn leniency(&self, standing: &Standing, refuses: bool) -> Option<Leniency> {
+        (self.stale != Stale::Never && !refuses).then(|| Leniency {
+            max_stale: (standing.rung == Rung::StaleReadOnly).then_some(standing.max_stale),
+            max_stale_negative: self.lifetime.negative_ttl,
+            past_end: self.stale == Stale::PastExpiry,
+        })
+    }
+
     /// Whether replies of this command may be cached under this route.
     #[inline]
     pub fn caches(&self, spec: &Spec) -> bool {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Flow, scatter, tracked};
+use super::{Flow, degraded, scatter, tracked};
 use crate::clock::Micros;
-use crate::command::{Access, Coverage, Effect, Options, Reach, Spec, effect, for_each_key};
+use crate::command::{Access, Coverage, Effect, Options, Reach, Spec, cacheable, effect, for_each_key};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::view::View;
 use crate::resp::{Command, encode};
@@ -17,7 +17,7 @@ use crate::upstream::lane::Lane;
 use crate::upstream::slots::slot_of;
 use crate::upstream::subscriber::Kind;
 
-/// Sends a command on the session's lane to the node that owns its keys.
+/// Sends a command on the session's lane to the node that owns its keys. `rescued`: should its reply be lost, the cache may answer.
 pub fn forward(
     session: &Rc<Session>,
     state: &mut State,
@@ -25,10 +25,14 @@ pub fn forward(
     map: &Map,
     spec: &Spec,
     command: &Command<'_>,
+    rescued: bool,
 ) -> Flow {
     let effect = effect(spec, command);
     if must_drain(state, map, effect) {
         return Flow::Stall;
+    }
+    if effect == Effect::Read && origin.is_well() && cacheable(spec, command).is_none() {
+        session.worker.counters.reads_elsewhere.add(1);
     }
     if map.is_split()
         && let Some(flow) = scatter::serve(session, state, origin, map, spec, command)
@@ -62,7 +66,7 @@ pub fn forward(
     worker.counters.forwarded.add(1);
     let again = |state: &State| {
         // Nobody redirects but a cluster.
-        map.is_split().then(|| {
+        (map.is_split() || rescued).then(|| {
             let slot = slot(spec, command).unwrap_or_default();
             let identity = state.identity(origin.model.credentials.as_ref());
             Box::new(Again::new(Bytes::copy_from_slice(command.wire()), slot, identity, node))
@@ -70,7 +74,7 @@ pub fn forward(
     };
     match effect {
         Effect::Read | Effect::Inert
-            if !map.is_split() && state.tracking.is_none() && spec.options != Options::Audience =>
+            if !map.is_split() && !rescued && state.tracking.is_none() && spec.options != Options::Audience =>
         {
             let seq = place(state, node.number);
             lane.send(command.wire(), (session.id, seq), state.now, || Receipt::of_read(session, seq));
@@ -134,6 +138,9 @@ fn read_from_replica(
     let start = usize::try_from(session.id).unwrap_or_default();
     for turn in 0..replicas.len() {
         let replica = &replicas[(start + turn) % replicas.len()];
+        if !replica.breaker.flows() {
+            continue;
+        }
         let lane = lane(session, state, origin, replica);
         if lane.refusal(state.now).is_some() || lane.congested() {
             continue;
@@ -163,6 +170,13 @@ pub fn send_to(session: &Rc<Session>, state: &mut State, node: &Arc<Node>, wire:
     state.lane_owed += 1;
     let seq = own_place(state);
     lane.send(wire, (0, 0), state.now, || Receipt::of_read(session, seq));
+}
+
+/// A read whose connection was lost, answered from the cache if its node is down by now: its reply, or why there is none.
+pub fn rescue(session: &Rc<Session>, seq: u64, request: &[u8]) -> Option<Result<Vec<u8>, String>> {
+    let mut state = session.state.borrow_mut();
+    let proto = state.replies.proto(seq)?;
+    degraded::rescue(session, &mut state, session.worker.app.origin()?, request, proto)
 }
 
 /// Whether the command must wait for replies that the session still awaits.
@@ -300,6 +314,17 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
         // Behind it the client has changed its database, protocol or user.
         return Err("ERR the upstream connection was lost while this read was awaited; it can be repeated".into());
     };
+    let Some(proto) = state.replies.proto(seq) else { return Ok(()) };
+    if let Some(answer) = degraded::rescue(session, &mut state, origin, request, proto) {
+        drop(state);
+        return answer.map(|reply| session.deliver(seq, 1, |out, _| out.extend_from_slice(&reply)));
+    }
+    if !origin.budget.take(origin.answered(), Micros::now()) {
+        return Err(format!(
+            "MASTERDOWN upstream '{}' has lost the connection for cacheable reads, and too many of them are being repeated",
+            origin.name
+        ));
+    }
     let map = worker.map(origin);
     // A cacheable read: its first argument is a key, and all its keys lie in one slot.
     let arguments = arguments(request);
@@ -316,17 +341,15 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
         let keys = arguments.iter().copied().map(Box::from).collect();
         tracked::note_read(&mut state, keys, seq);
     }
-    let again = map.is_split().then(|| {
-        let identity = state.identity(origin.model.credentials.as_ref());
-        Box::new(Again::new(request.clone(), Some(slot_of(key)), identity, node))
-    });
+    let identity = state.identity(origin.model.credentials.as_ref());
+    let again = Some(Box::new(Again::new(request.clone(), Some(slot_of(key)), identity, node)));
     let receipt = Receipt { again, ..Receipt::of_read(session, seq) };
     lane.send(request, (0, 0), now, || receipt);
     Ok(())
 }
 
 /// The arguments behind the name of a command.
-fn arguments(request: &[u8]) -> Vec<&[u8]> {
+pub(super) fn arguments(request: &[u8]) -> Vec<&[u8]> {
     let list = match View::of(request) {
         Some(View::List(elements)) => elements,
         _ => return Vec::new(),

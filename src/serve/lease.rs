@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::forward::{must_drain, own_place, target};
-use super::{Flow, tracked, wait};
+use super::{Flow, degraded, tracked, wait};
 use crate::clock::Micros;
 use crate::command::{Access, Effect, Lease as Use, Reach, Spec, Timeout, block_time, effect, for_each_key};
 use crate::origin::{Map, Node, Origin};
@@ -30,6 +30,9 @@ pub(super) enum Leased {
 
 /// Takes a connection to a node for the session alone.
 pub(super) fn take(session: &Rc<Session>, state: &mut State, origin: &Origin, node: &Arc<Node>) -> Leased {
+    if let Some(error) = degraded::why_not(&session.worker.app, origin, node, state.now) {
+        return Leased::No(error);
+    }
     let worker = &session.worker;
     let (name, most) = (&origin.name, worker.app.config.upstreams[&origin.name].max_leases);
     let ticket = worker.ticket(session.id);

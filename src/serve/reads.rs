@@ -5,13 +5,17 @@ use std::rc::Rc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::cache::{Entry, Freshness, Join, Query, Waiter};
+use super::degraded;
+use crate::cache::freshness::revalidates;
+use crate::cache::{Entry, Fill, Freshness, Join, Query, Waiter};
+use crate::clock::Micros;
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
 use crate::command::{Cacheable, Form, Spec};
+use crate::ladder::Rung;
 use crate::origin::{Map, Node, UPSTREAM};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
-use crate::session::{Session, State, write_resp3};
+use crate::session::{Session, Staleness, State, write_resp3};
 use crate::tracking::{self, Who};
 use crate::upstream::control::HashFields;
 use crate::upstream::slots::slot_of;
@@ -133,15 +137,25 @@ impl<'a> Ask<'a> {
         }
 
         let (proto, now) = (state.proto, state.now);
-        let hit = near.find(&query, &node.coverage, now, |form, worth| {
+        let found = near.find(&query, &node.coverage, now, |form, worth| {
             if worth == Freshness::Fresh {
                 answer_from(state.replies.now(), proto, form);
             }
-            worth == Freshness::Fresh
+            worth
         });
-        if hit == Some(true) {
-            worker.counters.hits.add(1);
-            return Served::Yes;
+        match found {
+            Some(Freshness::Fresh) => {
+                worker.counters.hits.add(1);
+                return Served::Yes;
+            }
+            Some(worth) => {
+                worker.counters.at_hand.add(1);
+                if worth == Freshness::Expired && self.serve_once_more(state, policy, node, &query) {
+                    worker.counters.misses.add(1);
+                    return Served::Yes;
+                }
+            }
+            None => {}
         }
 
         worker.counters.misses.add(1);
@@ -156,13 +170,7 @@ impl<'a> Ask<'a> {
             }
             Join::Lead(fill) => {
                 state.reads_owed += 1;
-                let request = Bytes::copy_from_slice(self.command.wire());
-                let tag = Tag::One(Box::new(One { fill, request: request.clone(), terms: self.terms(policy) }));
-                let job = coherence::one_key(key, state.database, &request, tag);
-                if let Err(Job { tag: Tag::One(one), .. }) = node.tracked.submit(job) {
-                    // The connection went this moment: those who joined meanwhile, and we, ask the origin.
-                    worker.retry(near.abandon(&one.fill), &one.request);
-                }
+                self.fetch(state, policy, node, fill);
             }
             Join::Bypass => {
                 state.replies.take_back(waiter.seq);
@@ -170,6 +178,49 @@ impl<'a> Ask<'a> {
             }
         }
         Served::Yes
+    }
+
+    /// Sends the read for which there is leave.
+    fn fetch(&self, state: &State, policy: &Policy, node: &Node, fill: Fill) {
+        let worker = &self.session.worker;
+        let request = Bytes::copy_from_slice(self.command.wire());
+        let tag = Tag::One(Box::new(One { fill, request: request.clone(), terms: self.terms(policy) }));
+        let job = coherence::one_key(self.command.arg(1), state.database, &request, tag);
+        if let Err(Job { tag: Tag::One(one), .. }) = node.tracked.submit(job) {
+            // The connection went this moment: those who joined meanwhile, and we, ask the origin.
+            worker.retry(worker.app.near.abandon(&one.fill), &one.request);
+        }
+    }
+
+    /// Answers with a reply whose life is over but which the origin has not changed, and has it fetched anew, if the route
+    /// wants that and the client does not mind (stale-while-revalidate, RFC 5861).
+    #[cold]
+    fn serve_once_more(&self, state: &mut State, policy: &Policy, node: &Node, query: &Query<'_>) -> bool {
+        if policy.revalidate == Micros(0) || state.staleness == Staleness::Refused {
+            return false;
+        }
+        let worker = &self.session.worker;
+        let (near, now, proto) = (&worker.app.near, state.now, state.proto);
+        let served = near.find(query, &node.coverage, now, |form, _| {
+            let facts = form.facts();
+            let may = revalidates(facts, &node.coverage, now, policy.revalidate);
+            if may {
+                let age = now.since(node.coverage.proven(facts.stamp, facts.read_at));
+                let preface = degraded::preface(state.staleness, proto, Rung::Normal, age);
+                let out = state.replies.now();
+                out.extend_from_slice(&preface);
+                answer_from(out, proto, form);
+            }
+            may
+        });
+        if served != Some(true) {
+            return false;
+        }
+        worker.counters.revalidations.add(1);
+        if let Some(fill) = near.lead(query, &node.coverage, now) {
+            self.fetch(state, policy, node, fill);
+        }
+        true
     }
 
     /// MGET: from the entries of GET, if all are there and nothing happened to any of them while they were gathered;
@@ -305,7 +356,7 @@ impl<'a> Ask<'a> {
 
 /// Writes a cached reply.
 #[inline]
-fn answer_from(out: &mut Vec<u8>, proto: Proto, form: &Entry) {
+pub(super) fn answer_from(out: &mut Vec<u8>, proto: Proto, form: &Entry) {
     let facts = form.facts();
     write_resp3(out, proto, form.reply(), facts.shape(), facts.same_in_both());
 }

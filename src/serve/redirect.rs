@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::degraded;
 use crate::clock::Micros;
 use crate::config::Address;
 use crate::origin::{Node, Origin};
@@ -99,6 +100,10 @@ pub fn again_by_map(worker: &Rc<Worker>, mut receipt: Receipt) {
 fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: bool) {
     let Some(again) = receipt.again.as_mut() else { return };
     again.node = Arc::clone(node);
+    let not_asked = worker.app.origin().and_then(|origin| degraded::why_not(&worker.app, origin, node, Micros::now()));
+    if let Some(error) = not_asked {
+        return receipt.lost(1, &error);
+    }
     let lane = worker.lane(node, again.identity.clone());
     let now = Micros::now();
     if let Some(error) = lane.refusal(now) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::forward::{fence, lane, own_place, own_place_of_write};
-use super::{Flow, scan, tracked};
+use super::{Flow, degraded, scan, tracked};
 use crate::command::{Effect, Quoted, RequestPolicy, Spec, effect};
 use crate::origin::{Map, Node, Origin};
 use crate::resp::gather::{Gather, Others};
@@ -20,6 +20,7 @@ use crate::session::gathering::Gathering;
 use crate::session::receiver::{Again, Place, Receipt};
 use crate::session::{Session, State};
 use crate::upstream::endpoint::Duty;
+use crate::upstream::lane::Lane;
 use crate::upstream::slots::slot_of;
 
 /// A part of a command: what is sent to which node.
@@ -88,7 +89,7 @@ pub(super) fn serve(
         Effect::Read | Effect::Inert => Others::Harmless,
         Effect::Write(_) | Effect::Everything => Others::MayBeDone,
     };
-    Some(send(session, state, origin, (spec, command), parts, |parts| Gather::new(how, others, parts)))
+    Some(send(session, state, origin, map, (spec, command), parts, |parts| Gather::new(how, others, parts)))
 }
 
 /// Where the keys of each part stood.
@@ -125,17 +126,44 @@ fn split(map: &Map, step: usize, command: &Command<'_>) -> Option<(Vec<Option<Pa
     Some((parts, groups.into_iter().map(|(_, places)| places).collect()))
 }
 
-/// Sends the parts, if all of them can be sent.
+/// Where the reply of a part comes from.
+enum Source {
+    Lane(Rc<Lane<Receipt>>, Part),
+    /// Its node is down, and the cache had it.
+    Cache(Vec<u8>),
+}
+
+/// Sends the parts, if all of them can be sent, or answered from the cache.
 fn send(
     session: &Rc<Session>,
     state: &mut State,
     origin: &Origin,
+    map: &Map,
     (spec, whole): (&Spec, &Command<'_>),
     parts: Vec<Part>,
     gather: impl FnOnce(usize) -> Gather,
 ) -> Flow {
     let mut ready = Vec::with_capacity(parts.len());
+    let mut preface = Vec::new();
     for part in parts {
+        let cached = (!origin.is_well())
+            .then(|| degraded::part(session, state, origin, map, spec, &part.request.command()))
+            .flatten();
+        match cached {
+            None => {}
+            Some(Ok(found)) => {
+                if preface.is_empty() {
+                    preface = found.preface(state.staleness, state.proto);
+                }
+                ready.push(Source::Cache(found.reply));
+                continue;
+            }
+            Some(Err(error)) => {
+                session.worker.counters.errors.add(1);
+                encode::error(state.replies.now(), &error);
+                return Flow::Next;
+            }
+        }
         let lane = lane(session, state, origin, &part.node);
         if lane.congested() {
             return Flow::Stall;
@@ -151,7 +179,7 @@ fn send(
             encode::error(state.replies.now(), &error);
             return Flow::Next;
         }
-        ready.push((lane, part));
+        ready.push(Source::Lane(lane, part));
     }
     let identity = state.identity(origin.model.credentials.as_ref());
     let seq = match effect(spec, whole) {
@@ -159,8 +187,15 @@ fn send(
         _ => own_place_of_write(state),
     };
     tracked::note_forwarded(session, state, spec, whole, seq);
-    let gathering = Gathering::new(seq, gather(ready.len()));
-    for (index, (lane, Part { node, request, slot })) in ready.into_iter().enumerate() {
+    let gathering = Gathering::new(seq, preface, gather(ready.len()));
+    for (index, source) in ready.into_iter().enumerate() {
+        let (lane, Part { node, request, slot }) = match source {
+            Source::Lane(lane, part) => (lane, part),
+            Source::Cache(reply) => {
+                gathering.part_at_hand(index, &reply);
+                continue;
+            }
+        };
         session.worker.counters.forwarded.add(1);
         let command = request.command();
         let effect = effect(spec, &command);

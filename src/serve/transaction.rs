@@ -205,7 +205,7 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
 }
 
 /// There is no connection. What is sent behind it, in the belief that it was begun, is not carried out.
-fn fail_to_begin(state: &mut State, multi: bool, error: &str) -> Flow {
+pub(super) fn fail_to_begin(state: &mut State, multi: bool, error: &str) -> Flow {
     let phase = if multi { Phase::Void } else { Phase::Lost(Told::Yes) };
     state.transaction = Some(Box::new(Transaction::without(phase, error)));
     encode::error(state.replies.now(), error);

@@ -11,13 +11,22 @@ use crate::resp::gather::Gather;
 pub struct Gathering {
     /// The place of the whole in the session's line.
     pub seq: u64,
+    /// What stands before the whole.
+    preface: Vec<u8>,
     gather: RefCell<Option<Gather>>,
 }
 
 impl Gathering {
     /// Waits for the parts of `gather`; the whole goes into slot `seq`.
-    pub fn new(seq: u64, gather: Gather) -> Rc<Self> {
-        Rc::new(Self { seq, gather: RefCell::new(Some(gather)) })
+    pub fn new(seq: u64, preface: Vec<u8>, gather: Gather) -> Rc<Self> {
+        Rc::new(Self { seq, preface, gather: RefCell::new(Some(gather)) })
+    }
+
+    /// A part that is there before those that are asked for. It cannot be the last one.
+    pub fn part_at_hand(&self, index: usize, reply: &[u8]) {
+        if let Some(gather) = self.gather.borrow_mut().as_mut() {
+            gather.part(index, reply);
+        }
     }
 
     /// A part is here. With the last one the whole is delivered.
@@ -26,7 +35,10 @@ impl Gathering {
         if held.as_mut().is_some_and(|gather| gather.part(index, reply))
             && let Some(gather) = held.take()
         {
-            session.deliver(self.seq, 1, |out, _| gather.finish(out));
+            session.deliver(self.seq, 1, |out, _| {
+                out.extend_from_slice(&self.preface);
+                gather.finish(out);
+            });
         }
     }
 }

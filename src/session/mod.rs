@@ -41,7 +41,7 @@ use crate::worker::Worker;
 use clients::Client;
 pub use replies::write_resp3;
 use state::ALLOWANCE;
-pub use state::{Ending, NO_SLOT, ReplyMode, State};
+pub use state::{Ending, NO_SLOT, ReplyMode, Staleness, State};
 
 /// One client.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::clock::Micros;
 use crate::coherence;
 use crate::origin::{Node, UPSTREAM};
 use crate::resp::encode;
+use crate::serve;
 use crate::serve::redirect::{self, Redirect};
 use crate::serve::scan::Survey;
 use crate::tracking;
@@ -352,6 +353,9 @@ impl Receiver for Receipt {
             }
         }
         self.settle();
+        if let Some(write) = self.write.as_ref().filter(|_| !bytes.starts_with(b"-")) {
+            write.node.breaker.note_write();
+        }
         match self.tenure {
             Tenure::Shared | Tenure::Leased => {}
             Tenure::First if bytes.starts_with(b"-") => self.session.multi_refused(bytes),
@@ -383,10 +387,22 @@ impl Receiver for Receipt {
         if let Some(origin) = worker.app.origin() {
             origin.doubt.notify_one();
         }
-        if let Some(again) = self.again.as_mut().filter(|again| again.to_replica) {
+        let may_retry =
+            || worker.app.origin().is_some_and(|origin| origin.budget.take(origin.answered(), Micros::now()));
+        if let Some(again) = self.again.as_mut().filter(|again| again.to_replica)
+            && may_retry()
+        {
             // A read, and nobody has answered it.
             again.to_replica = false;
             return redirect::again_by_map(&worker, self.handed_over());
+        }
+        if let (Some(again), None, Place::Slot(seq)) = (&self.again, &self.write, &self.place)
+            && let Some(answer) = serve::rescue(&self.session, *seq, &again.request)
+        {
+            return match answer {
+                Ok(reply) => self.deliver(count, |out| out.extend_from_slice(&reply)),
+                Err(error) => self.give_up(count, &error),
+            };
         }
         self.give_up(count, error);
     }

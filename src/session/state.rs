@@ -55,6 +55,8 @@ pub struct State {
     pub drain_first: bool,
     /// An answer is being worked out (AUTH); the commands behind it wait.
     pub busy: bool,
+    /// What becomes of replies that are not fresh (LARDER STALENESS).
+    pub staleness: Staleness,
     /// CLIENT TRACKING, while it is on.
     pub tracking: Option<Box<Tracking>>,
     /// A transaction under way.
@@ -101,6 +103,17 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// What becomes of replies that are not fresh, where the ladder or the route would serve them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staleness {
+    /// They are sent.
+    Allowed,
+    /// They are sent with their age, to a client that speaks RESP3.
+    Stated,
+    /// They are not sent.
+    Refused,
+}
+
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
@@ -142,6 +155,7 @@ impl State {
             opaque_owed: 0,
             drain_first: false,
             busy: false,
+            staleness: Staleness::Allowed,
             tracking: None,
             transaction: None,
             blocked: None,
@@ -181,6 +195,7 @@ impl State {
         self.database = self.home_database;
         self.free_leases();
         self.credentials = None;
+        self.staleness = Staleness::Allowed;
         self.set_reply_mode(ReplyMode::On);
     }
 

@@ -111,6 +111,11 @@ impl Transaction {
         Self { why: bare(error).to_owned(), ..Self::new(None, None, phase) }
     }
 
+    /// Whether nothing is watched or queued any more, so that commands are served as usual.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.phase, Phase::Lost(_))
+    }
+
     /// Whether commands are queued instead of being carried out.
     pub fn queues(&self) -> bool {
         self.phase == Phase::Queueing

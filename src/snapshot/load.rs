@@ -79,7 +79,7 @@ pub(super) fn read(
     let mut stamps = Stamps::default();
     let mut loaded = Loaded { kept: 0, left_out: 0, written_at, passed };
     while let Some(record) = reader.next_record()? {
-        let spec = table.find_full(record.command.as_bytes()).filter(|spec| terms.admit(app, record.key, spec));
+        let spec = table.find_full(record.command.as_bytes()).filter(|spec| Terms::admit(app, record.key, spec));
         let parts = spec.and_then(|spec| parts(&record, spec, app, terms, now, passed));
         let kept = parts.is_some_and(|parts| {
             let stamp = stamps.of(record.connection);

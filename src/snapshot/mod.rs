@@ -12,7 +12,6 @@ pub mod format;
 pub mod load;
 pub mod save;
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -49,8 +48,6 @@ struct Last {
 /// Which replies are worth keeping.
 #[derive(Debug)]
 struct Terms {
-    /// Patterns of routes with `stale: never`.
-    never: HashSet<String>,
     /// Longer than this past its life no rung serves a reply.
     max_stale: Micros,
 }
@@ -172,18 +169,14 @@ impl Snapshot {
 
 impl Terms {
     fn of(config: &Config) -> Self {
-        let never = config.routes.iter().filter(|route| route.stale == Stale::Never);
         let steps = config.ladders.values().flatten();
-        Self {
-            never: never.flat_map(|route| &route.keys).cloned().collect(),
-            max_stale: Micros::of(steps.filter_map(|step| step.max_stale).max().unwrap_or_default()),
-        }
+        Self { max_stale: Micros::of(steps.filter_map(|step| step.max_stale).max().unwrap_or_default()) }
     }
 
     /// Whether a reply of this command may be of use, as the routes are now.
-    fn admit(&self, app: &App, key: &[u8], spec: &Spec) -> bool {
+    fn admit(app: &App, key: &[u8], spec: &Spec) -> bool {
         let policy = app.routes.find(key);
-        spec.cacheable.is_some() && policy.caches(spec) && !self.never.contains(&policy.pattern)
+        spec.cacheable.is_some() && policy.caches(spec) && policy.stale != Stale::Never
     }
 }
 

@@ -68,23 +68,20 @@ pub(super) fn write<W: Write>(out: W, app: &App, terms: &Terms, header: &Header,
     let mut writer = Writer::begin(out, header, app.config.near_cache.max_memory)?;
     let table = app.table.load();
     let specs = cacheable(&table);
-    let map = app.origin().map(|origin| origin.map());
-    let nobody = Coverage::default();
+    let Some(origin) = app.origin() else { return writer.finish() };
+    let map = origin.map();
     let mut forms: Vec<Entry> = Vec::new();
     'walk: for entry in app.near.entries() {
-        let owner = map.as_ref().and_then(|map| map.owner(entry.key()));
-        let coverage = match (owner, &map) {
-            (Some(node), _) => &node.coverage,
-            // Whose flushes would have voided it is not known.
-            (None, Some(map)) if !map.primaries().is_empty() => continue,
-            // There never was a server, hence no flush either: it came from a snapshot and goes into the next.
-            (None, _) => &nobody,
-        };
+        if map.owner(entry.key()).is_none() && !map.primaries().is_empty() {
+            // Whose flushes would have voided it is not known. (Before there is a map, what came from a snapshot goes into the next.)
+            continue;
+        }
+        let coverage = &origin.answering(&map, entry.key()).coverage;
         // Oldest first, so that the chain is the same when it has been put together again.
         forms.clear();
         forms.extend(entry.forms().cloned());
         for form in forms.iter().rev() {
-            let spec = specs.get(&form.facts().command).filter(|spec| terms.admit(app, form.key(), spec));
+            let spec = specs.get(&form.facts().command).filter(|spec| Terms::admit(app, form.key(), spec));
             if let Some(record) = spec.and_then(|spec| record(form, spec, coverage, terms, now))
                 && !writer.put(&record)?
             {

@@ -3,6 +3,8 @@ mod files;
 use super::format::{Header, Record, Refused, Writer};
 use super::load::{Loaded, read};
 use super::*;
+use std::collections::HashSet;
+
 use crate::cache::entry::Parts;
 use crate::cache::{Coverage, Freshness, Stamp};
 use crate::command::{Nulls, Shape};

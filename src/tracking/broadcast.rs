@@ -120,10 +120,11 @@ impl Prefix {
             let (app, prefix) = (Arc::downgrade(app), Arc::downgrade(self));
             let (up, tracked) = (Arc::clone(&line.up), Arc::clone(&line.tracked));
             let (endpoint, name) = (Arc::clone(&primary.node.endpoint), self.prefix.clone());
+            let breaker = Arc::clone(&primary.node.breaker);
             lines.push(line);
             tokio::task::spawn_local(async move {
                 let how = tracked::How { coherence: Coherence::Tracking, prefix: Some(&name) };
-                tracked::run(endpoint, how, tracked, |event: Event<'_, ()>| {
+                tracked::run(endpoint, breaker, how, tracked, |event: Event<'_, ()>| {
                     if let (Some(app), Some(prefix)) = (app.upgrade(), prefix.upgrade()) {
                         prefix.hear(&app, &up, &event);
                     }

@@ -8,6 +8,8 @@
 //! A leased lane is the same thing for one session at a time (MULTI, blocking commands, MONITOR). What it holds at the
 //! server ends with its connection, so it never connects a second time.
 
+mod verdict;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::endpoint::{Endpoint, Failure, Identity};
+use super::progress::Progress;
 use super::wire::{self, Wire, malformed};
 use crate::clock::Micros;
 
@@ -41,6 +45,8 @@ pub struct Lane<R> {
     pub endpoint: Arc<Endpoint>,
     /// As what it speaks.
     pub identity: Identity,
+    /// Whether it may be asked, and where it is told how that went.
+    breaker: Arc<Breaker>,
     inner: RefCell<Inner<R>>,
     scratch: Rc<RefCell<Box<[u8]>>>,
     /// When something was last sent.
@@ -49,6 +55,8 @@ pub struct Lane<R> {
     leased: bool,
     /// How long a reply may take.
     patience: Cell<Micros>,
+    /// The same while nothing but trying tells whether the endpoint is there.
+    trial: Cell<Option<Micros>>,
     /// The number that the server gave a leased connection (CLIENT ID); 0 until it is known.
     client_id: Arc<AtomicU64>,
 }
@@ -60,7 +68,9 @@ struct Inner<R> {
     pending: VecDeque<Pending<R>>,
     waker: Option<Waker>,
     phase: Phase,
-    heard_at: Micros,
+    progress: Progress,
+    /// Replies that the breaker has not been told of.
+    answered: u64,
     /// The oldest command has waited too long: this connection is to be given up.
     late: bool,
     /// The endpoint has left the upstream: nothing waits for it any longer.
@@ -85,11 +95,16 @@ enum Phase {
     /// Up.
     Up,
     /// The last attempt failed; until then every command fails at once.
-    Down { until: Micros, error: String },
+    Down {
+        until: Micros,
+        error: String,
+        /// How often the breaker had closed by then: when it closes once more, the endpoint is there again.
+        recoveries: u64,
+    },
 }
 
 /// How long failed connection attempts are not repeated: from the first to the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// Why a command is not waited for any more.
 const LEFT: &str = "it has left the upstream";
 /// The count of a command whose replies never end.
@@ -98,20 +113,19 @@ const ENDLESS: u32 = u32::MAX;
 const CONGESTED: usize = 16 << 20;
 
 impl<R: Receiver + 'static> Lane<R> {
-    /// A lane that connects when it is first used. `scratch` is the worker's read buffer.
-    pub fn start(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>) -> Rc<Self> {
-        Self::launch(endpoint, identity, scratch, false)
-    }
-
-    /// A lane for one session at a time, with one connection in its life.
-    pub fn lease(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>) -> Rc<Self> {
-        Self::launch(endpoint, identity, scratch, true)
-    }
-
-    fn launch(endpoint: Arc<Endpoint>, identity: Identity, scratch: Rc<RefCell<Box<[u8]>>>, leased: bool) -> Rc<Self> {
+    /// A lane that connects when it is first used; `leased`: for one session at a time, with one connection in its life. `scratch` is the
+    /// worker's read buffer.
+    pub fn start(
+        endpoint: Arc<Endpoint>,
+        breaker: Arc<Breaker>,
+        identity: Identity,
+        scratch: Rc<RefCell<Box<[u8]>>>,
+        leased: bool,
+    ) -> Rc<Self> {
         let patience = Cell::new(Micros::of(endpoint.command_timeout));
         let lane = Rc::new(Self {
             endpoint,
+            breaker,
             identity,
             inner: RefCell::new(Inner {
                 out: Vec::new(),
@@ -119,7 +133,8 @@ impl<R: Receiver + 'static> Lane<R> {
                 pending: VecDeque::new(),
                 waker: None,
                 phase: Phase::Idle,
-                heard_at: Micros(0),
+                progress: Progress::begun(Micros(0)),
+                answered: 0,
                 late: false,
                 cut: false,
                 closing: false,
@@ -128,6 +143,7 @@ impl<R: Receiver + 'static> Lane<R> {
             used_at: Cell::new(Micros::now()),
             leased,
             patience,
+            trial: Cell::new(None),
             client_id: Arc::default(),
         });
         tokio::task::spawn_local(Rc::clone(&lane).run());
@@ -143,7 +159,11 @@ impl<R: Receiver + 'static> Lane<R> {
     #[inline]
     pub fn refusal(&self, now: Micros) -> Option<String> {
         match &self.inner.borrow().phase {
-            Phase::Down { until, error } if now < *until => Some(error.clone()),
+            Phase::Down { until, error, recoveries }
+                if now < *until && (self.leased || *recoveries == self.breaker.recoveries()) =>
+            {
+                Some(error.clone())
+            }
             _ => None,
         }
     }
@@ -179,6 +199,11 @@ impl<R: Receiver + 'static> Lane<R> {
         self.patience.set(more.map_or(Micros::NEVER, wait));
     }
 
+    /// From now on, until the breaker has closed, a reply may take no longer than this, connecting included.
+    pub fn try_for(&self, limit: Micros) {
+        self.trial.set(Some(limit));
+    }
+
     /// Whether it can be given to another session: its connection is up and owes nothing.
     pub fn is_vacant(&self) -> bool {
         let inner = self.inner.borrow();
@@ -199,10 +224,16 @@ impl<R: Receiver + 'static> Lane<R> {
     /// Looks after the connection: called a few times a second. Tells when a command has waited too long.
     pub fn tick(&self, now: Micros) {
         let mut inner = self.inner.borrow_mut();
-        let limit = self.patience.get();
+        self.breaker.note_answered(std::mem::take(&mut inner.answered));
+        if self.breaker.flows() {
+            self.trial.set(None);
+        }
+        let (limit, trial) = (self.patience.get(), self.trial.get());
         // Oldest request, not last write: traffic alone is no sign of life. Bytes of a long reply are.
-        let late = inner.pending.front().is_some_and(|oldest| {
-            now.since(oldest.sent_at) > limit && now.since(inner.heard_at) > limit && matches!(inner.phase, Phase::Up)
+        let late = inner.pending.front().is_some_and(|oldest| match (&inner.phase, trial) {
+            (Phase::Up, trial) => inner.progress.stalled(oldest.sent_at, trial.unwrap_or(limit), now),
+            (Phase::Connecting, Some(trial)) => now.since(oldest.sent_at) > trial,
+            _ => false,
         });
         if late {
             inner.late = true;
@@ -246,12 +277,13 @@ impl<R: Receiver + 'static> Lane<R> {
             if self.inner.borrow().closing {
                 return self.end();
             }
+            let begun = Micros::now();
             let failure = match self.open().await {
                 Ok(wire) => {
                     failures = 0;
                     let error = self.serve(wire).await;
                     match error.kind() {
-                        io::ErrorKind::TimedOut => Failure::Timeout(self.endpoint.command_timeout),
+                        io::ErrorKind::TimedOut => Failure::Timeout(self.limit().duration()),
                         _ => Failure::Lost(error.to_string()),
                     }
                 }
@@ -263,6 +295,7 @@ impl<R: Receiver + 'static> Lane<R> {
             if self.inner.borrow().closing {
                 return self.end();
             }
+            self.blame(&failure, begun);
             self.fail(&failure, failures);
             if self.leased {
                 return;
@@ -270,7 +303,29 @@ impl<R: Receiver + 'static> Lane<R> {
         }
     }
 
+    /// How long a reply may take now.
+    fn limit(&self) -> Micros {
+        self.trial.get().unwrap_or(self.patience.get())
+    }
+
     async fn open(&self) -> Result<Wire, Failure> {
+        let given_up = poll_fn(|cx| {
+            let mut inner = self.inner.borrow_mut();
+            if inner.late {
+                return Poll::Ready(());
+            }
+            inner.waker = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        tokio::select! {
+            opened = self.connect() => opened,
+            () = given_up => {
+                Err(Failure::Connect(format!("no connection within {:?}", self.limit().duration())))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Wire, Failure> {
         if !self.leased {
             return wire::open(&self.endpoint, &self.identity, "larder", &[]).await;
         }
@@ -287,6 +342,7 @@ impl<R: Receiver + 'static> Lane<R> {
                 return Poll::Pending;
             }
             inner.phase = Phase::Connecting;
+            inner.late = false;
             Poll::Ready(())
         })
         .await;
@@ -297,7 +353,7 @@ impl<R: Receiver + 'static> Lane<R> {
         {
             let mut inner = self.inner.borrow_mut();
             inner.phase = Phase::Up;
-            inner.heard_at = Micros::now();
+            inner.progress = Progress::begun(Micros::now());
             inner.late = false;
         }
         let error = poll_fn(|cx| {
@@ -331,8 +387,8 @@ impl<R: Receiver + 'static> Lane<R> {
     /// Hands the whole replies at the start of `bytes` to their receivers; how many bytes that was.
     fn deliver(&self, scanner: &mut crate::resp::scan::Scanner, bytes: &[u8]) -> io::Result<usize> {
         let now = Micros::now();
+        self.breaker.heard(now);
         let mut inner = self.inner.borrow_mut();
-        inner.heard_at = now;
         let mut used = 0;
         // Replies for one receiver are handed over together.
         let (mut start, mut run) = (0, 0u32);
@@ -351,8 +407,12 @@ impl<R: Receiver + 'static> Lane<R> {
                 ));
             }
             if let Some(length) = whole {
+                self.judge(&bytes[used..used + length], now);
                 used += length;
                 run += 1;
+                inner.answered += 1;
+            } else {
+                inner.progress.heard(used > 0, bytes.len() - used, now);
             }
             let Some(front) = inner.pending.front() else {
                 if whole.is_none() {
@@ -389,13 +449,14 @@ impl<R: Receiver + 'static> Lane<R> {
             inner.out.clear();
             inner.sent = 0;
             inner.phase = if self.leased {
-                Phase::Down { until: Micros::NEVER, error: error.clone() }
+                Phase::Down { until: Micros::NEVER, error: error.clone(), recoveries: 0 }
             } else if failures == 0 {
                 Phase::Idle
             } else {
-                tracing::warn!(upstream = %self.endpoint.upstream, "{error}");
+                tracing::debug!(upstream = %self.endpoint.upstream, "{error}");
                 let wait = (BACKOFF.0 * 2u32.saturating_pow(failures.min(16) - 1)).min(BACKOFF.1);
-                Phase::Down { until: Micros::now().plus(Micros::of(wait)), error: error.clone() }
+                let until = Micros::now().plus(Micros::of(wait));
+                Phase::Down { until, error: error.clone(), recoveries: self.breaker.recoveries() }
             };
             std::mem::take(&mut inner.pending)
         };
@@ -409,7 +470,8 @@ impl<R: Receiver + 'static> Lane<R> {
         let lost = {
             let mut inner = self.inner.borrow_mut();
             inner.out = Vec::new();
-            inner.phase = Phase::Down { until: Micros::NEVER, error: "ERR this connection was closed".to_owned() };
+            let error = "ERR this connection was closed".to_owned();
+            inner.phase = Phase::Down { until: Micros::NEVER, error, recoveries: 0 };
             std::mem::take(&mut inner.pending)
         };
         for mut pending in lost {
@@ -419,62 +481,4 @@ impl<R: Receiver + 'static> Lane<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::config::{Address, Heartbeat};
-    use crate::resp::Proto;
-
-    struct Nobody;
-
-    impl Receiver for Nobody {
-        fn replies(&mut self, _: &[u8], _: u32, _: Micros) {}
-        fn lost(&mut self, _: u32, _: &str) {}
-        fn closed(&mut self, _: u32) {}
-        fn takes(&self, _: (u64, u64)) -> bool {
-            false
-        }
-    }
-
-    #[test]
-    fn a_lane_that_is_closed_while_it_is_connected_leaves_no_task_behind() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let endpoint = Arc::new(Endpoint {
-                upstream: "main".into(),
-                address: Address::Tcp { host: "127.0.0.1".into(), port: server.local_addr().unwrap().port() },
-                duty: super::super::endpoint::Duty::Any,
-                tls: None,
-                credentials: None,
-                connect_timeout: Duration::from_secs(5),
-                command_timeout: Duration::from_secs(5),
-                heartbeat: Heartbeat { interval: Duration::from_secs(1), timeout: Duration::from_secs(1) },
-                dialing: Arc::new(tokio::sync::Semaphore::new(1)),
-            });
-            let identity = Identity { database: 0, proto: Proto::Resp2, credentials: None };
-            let lane = Lane::start(endpoint, identity, Rc::new(RefCell::new(vec![0; 1024].into_boxed_slice())));
-            lane.send(b"*1\r\n$4\r\nPING\r\n", (0, 0), Micros::now(), || Nobody);
-            let (mut peer, _) = server.accept().await.unwrap();
-            // CLIENT SETNAME, then PING.
-            let mut bytes = [0; 1024];
-            for answer in ["+OK\r\n", "+PONG\r\n"] {
-                let _ = peer.read(&mut bytes).await.unwrap();
-                peer.write_all(answer.as_bytes()).await.unwrap();
-            }
-            while lane.unused_for(Micros::now()).is_none() {
-                tokio::task::yield_now().await;
-            }
-            lane.close();
-            while peer.read(&mut bytes).await.unwrap() > 0 {}
-            let ended = async {
-                while Rc::strong_count(&lane) > 1 {
-                    tokio::task::yield_now().await;
-                }
-            };
-            assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok(), "the lane's task goes on");
-        });
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@
 //!
 //! * [`wire`]: one connection's bytes: buffers, the handshake, replies split and matched in order;
 //! * [`lane`]: a shared connection of one worker, for one identity (database, protocol version, user);
+//! * [`breaker`]: whether an endpoint may be asked now; [`health`]: asking it whether it is well;
+//! * [`progress`]: whether a connection that owes a reply is getting anywhere;
+//! * [`budget`]: how often what failed may be tried again;
 //! * [`leases`]: how many connections belong to one session alone for a while, and who waits for one;
 //! * [`tracked`]: the one connection of the process over which an endpoint's cacheable reads go, so that replies and
 //!   invalidations come in one order;
@@ -19,12 +22,16 @@
 //!
 //! Nothing here knows the cache or the sessions: replies and pushes are handed to whoever sent the request.
 
+pub mod breaker;
+pub mod budget;
 pub mod claims;
 pub mod control;
 pub mod cursor;
 pub mod endpoint;
+pub mod health;
 pub mod lane;
 pub mod leases;
+pub mod progress;
 pub mod redirect;
 pub mod sentinel;
 pub mod shards;
@@ -33,4 +40,5 @@ pub mod subscriber;
 pub mod tracked;
 pub mod wire;
 
+pub use breaker::Breaker;
 pub use endpoint::{Credentials, Endpoint, Failure, Identity};

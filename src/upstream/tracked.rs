@@ -10,6 +10,7 @@
 //! change between the two is pushed before the value's reply and the fill is given up. Without tracking (TTL mode)
 //! they are wrapped in MULTI/EXEC instead.
 
+mod frame;
 mod probe;
 
 use std::collections::VecDeque;
@@ -22,13 +23,17 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
+use super::breaker::{self, Breaker};
 use super::endpoint::{Duty, Endpoint, Failure};
+use super::progress::Progress;
 use super::wire::{Wire, malformed};
 use crate::clock::Micros;
 use crate::config::Coherence;
 use crate::resp::scan::Scanner;
 use crate::resp::{Proto, encode};
+use frame::{integer, line, push, unwrap};
 use probe::{announce, open};
 
 /// A read for the tracked connection, with what its sender needs when the reply comes.
@@ -100,13 +105,15 @@ pub struct How<'a> {
 /// The handle through which all workers send jobs.
 #[derive(Debug)]
 pub struct Tracked<J> {
-    inbox: Mutex<Vec<Job<J>>>,
+    inbox: Mutex<VecDeque<Job<J>>>,
     open: AtomicBool,
     /// Nobody needs the connection any more.
     ended: AtomicBool,
     /// Replies that the connection awaits.
     awaited: AtomicUsize,
     waker: AtomicWaker,
+    /// The server is there again: do not wait any longer before connecting.
+    again: Notify,
 }
 
 /// Jobs that may wait to be taken up; beyond, senders go past the cache.
@@ -117,6 +124,9 @@ const MAX_AWAITED: usize = 262_144;
 const BUSY: usize = 1024;
 /// No job's database: the next job selects its own.
 const NO_DATABASE: u32 = u32::MAX;
+/// Reads that are under way at the same time on a new connection. Each that is answered makes room for one more, so that a server
+/// that has just come back is not asked for everything at once, and a quick one is soon asked for all that is wanted.
+const FIRST_WINDOW: usize = 64;
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl<J> Default for Tracked<J> {
@@ -127,6 +137,7 @@ impl<J> Default for Tracked<J> {
             ended: AtomicBool::new(false),
             awaited: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
+            again: Notify::new(),
         }
     }
 }
@@ -139,7 +150,7 @@ impl<J> Tracked<J> {
         if full || !self.open.load(Ordering::Acquire) {
             return Err(job);
         }
-        inbox.push(job);
+        inbox.push_back(job);
         if inbox.len() == 1 {
             self.waker.wake();
         }
@@ -149,6 +160,11 @@ impl<J> Tracked<J> {
     /// Whether a read that nobody waits for would be in nobody's way.
     pub fn has_time(&self) -> bool {
         self.awaited.load(Ordering::Relaxed) < BUSY
+    }
+
+    /// The server is known to be there: a connection is to be made now, if there is none.
+    pub fn nudge(&self) {
+        self.again.notify_one();
     }
 
     /// Ends the connection for good: its server has no part in the upstream any more.
@@ -166,7 +182,7 @@ impl<J> Tracked<J> {
         self.open.store(true, Ordering::Release);
     }
 
-    fn shut(&self) -> Vec<Job<J>> {
+    fn shut(&self) -> VecDeque<Job<J>> {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         self.open.store(false, Ordering::Release);
         self.awaited.store(0, Ordering::Relaxed);
@@ -191,7 +207,7 @@ enum Awaited<J> {
 }
 
 /// The reader's and writer's state.
-struct Stream<J, H> {
+struct Stream<'a, J, H> {
     handler: H,
     mode: Mode,
     /// The database that the last SELECT sent asks for.
@@ -202,18 +218,28 @@ struct Stream<J, H> {
     sent: usize,
     awaited: VecDeque<(Awaited<J>, Micros)>,
     expiries: Vec<Option<i64>>,
-    heard_at: Micros,
+    progress: Progress,
+    /// Jobs under way, and how many there may be.
+    jobs: usize,
+    window: usize,
+    breaker: &'a Breaker,
 }
 
 /// Keeps the tracked connection of an endpoint up and serves jobs on it, until it is ended. Runs on one worker.
-pub async fn run<J, H>(endpoint: Arc<Endpoint>, how: How<'_>, tracked: Arc<Tracked<J>>, mut handler: H)
-where
+pub async fn run<J, H>(
+    endpoint: Arc<Endpoint>,
+    breaker: Arc<Breaker>,
+    how: How<'_>,
+    tracked: Arc<Tracked<J>>,
+    mut handler: H,
+) where
     H: FnMut(Event<'_, J>),
 {
     let mut scratch = vec![0; 64 << 10];
     let mut failures = 0u32;
     let mut said = None;
     while !tracked.ended() {
+        let begun = Micros::now();
         let opened = open(&endpoint, how).await;
         let error = match opened {
             Ok((wire, mode, proto)) => {
@@ -234,9 +260,21 @@ where
                     sent: 0,
                     awaited: VecDeque::new(),
                     expiries: Vec::new(),
-                    heard_at: now,
+                    progress: Progress::begun(now),
+                    jobs: 0,
+                    window: FIRST_WINDOW,
+                    breaker: &breaker,
                 };
-                let error = stream.serve(wire, &endpoint, &tracked, &mut scratch).await;
+                let (error, since) = stream.serve(wire, &endpoint, &tracked, &mut scratch).await;
+                let failure = match error.kind() {
+                    _ if tracked.ended() => Failure::Lost(error.to_string()),
+                    io::ErrorKind::TimedOut => Failure::Timeout(endpoint.heartbeat.timeout),
+                    _ => Failure::Lost(error.to_string()),
+                };
+                if !tracked.ended() {
+                    let awaited = u32::try_from(stream.awaited.len()).unwrap_or(u32::MAX);
+                    breaker::blame(&breaker, &failure, awaited, since.max(begun));
+                }
                 // First of all nothing is covered any more; then those who wait are told.
                 (stream.handler)(Event::Lost(&error.to_string()));
                 for (awaited, _) in std::mem::take(&mut stream.awaited) {
@@ -248,6 +286,7 @@ where
             }
             Err(failure) => {
                 failures += 1;
+                breaker::blame(&breaker, &failure, 1, begun);
                 failure
             }
         };
@@ -262,18 +301,21 @@ where
             tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
         }
         let wait = RECONNECT.0 * 2u32.saturating_pow(failures.min(16));
-        tokio::time::sleep(wait.min(RECONNECT.1)).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(RECONNECT.1)) => {}
+            () = tracked.again.notified() => {}
+        }
     }
 }
 
-impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
+impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
     async fn serve(
         &mut self,
         mut wire: Wire,
         endpoint: &Endpoint,
         tracked: &Tracked<J>,
         scratch: &mut [u8],
-    ) -> io::Error {
+    ) -> (io::Error, Micros) {
         let mut beat = tokio::time::interval(endpoint.heartbeat.interval);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let timeout = Micros::of(endpoint.heartbeat.timeout);
@@ -293,8 +335,8 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             if watch.poll_tick(cx).is_ready() {
                 while watch.poll_tick(cx).is_ready() {}
                 let now = Micros::now();
-                let late = self.awaited.front().is_some_and(|(_, sent_at)| now.since(*sent_at) > timeout);
-                if late && now.since(self.heard_at) > timeout {
+                let oldest = self.awaited.front().map(|(_, sent_at)| *sent_at);
+                if oldest.is_some_and(|sent_at| self.progress.stalled(sent_at, timeout, now)) {
                     return Poll::Ready(io::Error::new(
                         io::ErrorKind::TimedOut,
                         "the heartbeat was not answered in time",
@@ -320,7 +362,8 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
         })
         .await;
         wire.close().await;
-        error
+        let since = self.awaited.front().map_or(Micros(0), |(_, sent_at)| *sent_at);
+        (error, since)
     }
 
     fn ask(&mut self, words: &[&[u8]], awaited: Awaited<J>, now: Micros) {
@@ -330,10 +373,15 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
 
     /// Turns the jobs that have come in into requests.
     fn take_up(&mut self, tracked: &Tracked<J>) {
-        let jobs = std::mem::take(&mut *tracked.inbox.lock().unwrap_or_else(PoisonError::into_inner));
-        if jobs.is_empty() {
+        let mut inbox = tracked.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.window.saturating_sub(self.jobs).min(inbox.len());
+        if room == 0 {
             return;
         }
+        let jobs: VecDeque<_> =
+            if room == inbox.len() { std::mem::take(&mut *inbox) } else { inbox.drain(..room).collect() };
+        drop(inbox);
+        self.jobs += room;
         let now = Micros::now();
         for job in jobs {
             if job.request.is_empty() {
@@ -364,43 +412,27 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
 
     /// Hands on the whole frames at the start of `bytes`, one by one; how many bytes that was.
     fn receive(&mut self, scanner: &mut Scanner, bytes: &[u8]) -> io::Result<usize> {
-        self.heard_at = Micros::now();
+        let now = Micros::now();
+        self.breaker.heard(now);
         let mut used = 0;
         while let Some(length) = scanner.scan(&bytes[used..]).map_err(malformed)? {
             let frame = &bytes[used..used + length];
             used += length;
             if frame[0] == b'>' {
-                self.push(frame)?;
+                push(frame, |key| (self.handler)(key.map_or(Event::InvalidateAll, Event::Invalidate)))?;
             } else {
                 self.reply(frame)?;
             }
         }
+        self.progress.heard(used > 0, bytes.len() - used, now);
         (self.handler)(Event::Batch);
         Ok(used)
     }
 
-    fn push(&mut self, frame: &[u8]) -> io::Result<()> {
-        let fault = || io::Error::new(io::ErrorKind::InvalidData, "malformed invalidation push");
-        let (_, rest) = line(frame).ok_or_else(fault)?;
-        let Some(rest) = rest.strip_prefix(b"$10\r\ninvalidate\r\n") else {
-            // Some other push; none was asked for.
-            return Ok(());
-        };
-        if matches!(rest, b"_\r\n" | b"*-1\r\n" | b"$-1\r\n") {
-            (self.handler)(Event::InvalidateAll);
-            return Ok(());
-        }
-        let (header, mut rest) = line(rest).ok_or_else(fault)?;
-        let count = header.strip_prefix(b"*").and_then(integer).ok_or_else(fault)?;
-        for _ in 0..count {
-            let (header, body) = line(rest).ok_or_else(fault)?;
-            let length = header.strip_prefix(b"$").and_then(integer).ok_or_else(fault)?;
-            let length = usize::try_from(length).map_err(|_| fault())?;
-            let key = body.get(..length).ok_or_else(fault)?;
-            (self.handler)(Event::Invalidate(key));
-            rest = body.get(length + 2..).ok_or_else(fault)?;
-        }
-        Ok(())
+    fn job_done(&mut self) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.window = (self.window + 1).min(MAX_AWAITED);
+        self.breaker.succeeded();
     }
 
     fn reply(&mut self, frame: &[u8]) -> io::Result<()> {
@@ -425,52 +457,29 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<J, H> {
             // Refused, as by an ACL that allows the read alone: nobody knows how long the value may live.
             Awaited::Expiry => self.expiries.push(line(frame).and_then(|(l, _)| integer(l.strip_prefix(b":")?))),
             Awaited::Value(tag) | Awaited::Wrapped(tag, _) if self.misplaced => {
+                self.job_done();
                 self.expiries.clear();
                 (self.handler)(Event::Failed(tag));
             }
             Awaited::Value(tag) => {
+                self.job_done();
                 let expiries = std::mem::take(&mut self.expiries);
                 (self.handler)(Event::Done { tag, pttls: &expiries, reply: frame, sent_at });
                 self.expiries = expiries;
                 self.expiries.clear();
             }
-            Awaited::Wrapped(tag, keys) => match unwrap(frame, keys) {
-                Some((expiries, reply)) => {
-                    (self.handler)(Event::Done { tag, pttls: &expiries, reply, sent_at });
+            Awaited::Wrapped(tag, keys) => {
+                self.job_done();
+                match unwrap(frame, keys) {
+                    Some((expiries, reply)) => {
+                        (self.handler)(Event::Done { tag, pttls: &expiries, reply, sent_at });
+                    }
+                    None => (self.handler)(Event::Failed(tag)),
                 }
-                None => (self.handler)(Event::Failed(tag)),
-            },
+            }
         }
         Ok(())
     }
-}
-
-/// `PTTL` of a job's keys, where it was told.
-type Expiries = SmallVec<[Option<i64>; 4]>;
-
-/// The parts of an EXEC reply: expiries, then the value.
-fn unwrap(frame: &[u8], keys: usize) -> Option<(Expiries, &[u8])> {
-    let (header, mut rest) = line(frame)?;
-    if integer(header.strip_prefix(b"*")?)? != keys as i64 + 1 {
-        return None;
-    }
-    let mut expiries = SmallVec::new();
-    for _ in 0..keys {
-        let (expiry, behind) = line(rest)?;
-        expiries.push(expiry.strip_prefix(b":").and_then(integer));
-        rest = behind;
-    }
-    Some((expiries, rest))
-}
-
-/// The first line of `bytes` without its end, and what follows.
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
-    Some((&bytes[..end], &bytes[end + 2..]))
-}
-
-fn integer(digits: &[u8]) -> Option<i64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

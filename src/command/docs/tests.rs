@@ -61,7 +61,7 @@ fn unknown_names_are_null_in_info_and_absent_in_docs() {
 fn lists_are_filtered() {
     let table = table();
     let list = |line| asked(&table, &format!("COMMAND LIST{line}"), Proto::Resp2);
-    assert!(list("").starts_with("*376\r\n$3\r\nacl\r\n$7\r\nacl|cat\r\n"));
+    assert!(list("").starts_with("*378\r\n$3\r\nacl\r\n$7\r\nacl|cat\r\n"));
     assert_eq!(list(" filterby PATTERN ?ET"), "*2\r\n$3\r\nget\r\n$3\r\nset\r\n");
     assert!(list(" FILTERBY ACLCAT Scripting").starts_with("*21\r\n$4\r\neval\r\n"));
     assert_eq!(list(" FILTERBY ACLCAT @scripting"), "*0\r\n");

@@ -130,7 +130,10 @@ fn faults_beside_the_upstream_are_found() {
         ("routes: [{keys: [a], upstream: other}]", "no upstream named \"other\" | the upstreams are main"),
         ("routes: [{keys: [a], ladder: defualt}]", "no ladder named \"defualt\" | did you mean default?"),
         ("routes: [{keys: [a]}, {keys: [a]}]", "routes[1].keys[0]: the pattern \"a\" is already routes[0].keys[0]"),
-        ("routes: [{keys: [a], stale: maybe}]", "\"maybe\" is not known here | write one of allowed, never"),
+        (
+            "routes: [{keys: [a], stale: maybe}]",
+            "\"maybe\" is not known here | write one of allowed, past-expiry, never",
+        ),
         ("routes: [{keys: [a], read_from: replica-preferred}]", "upstream main has no replicas"),
         ("routes: [{keys: [a], cache: {ttl: 0s}}]", "routes[0].cache.ttl: 0s is no time"),
         ("routes: [{keys: [a], cache: {commands: []}}]", "nothing would be cached"),

@@ -2,6 +2,7 @@
 
 use std::fmt::{Arguments, Display, Write};
 use std::fs;
+use std::sync::Arc;
 
 use super::Request;
 use super::config::{listening, max_memory};
@@ -9,7 +10,9 @@ use super::figures::{digits, figures, value};
 use super::hello::version;
 use crate::app::{App, Backend};
 use crate::clock::Micros;
+use crate::ladder::{Rung, Standing};
 use crate::memory;
+use crate::origin::Node;
 use crate::origin::map::Primary;
 use crate::resp::encode;
 use crate::upstream::tracked::Mode;
@@ -183,6 +186,17 @@ fn larder(app: &App, out: &mut String) {
             let covered = |primary: &Primary| primary.node.coverage.holds(now);
             let all = !map.primaries().is_empty() && map.primaries().iter().all(covered);
             field(out, "covered", if all { "yes" } else { "no" });
+            let standing = |node: &Arc<Node>| {
+                let of = |number| origin.standing(node, app.ladders.get(number), now);
+                app.routes.ladders().map(of).max_by_key(|standing| standing.rung)
+            };
+            let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
+            let worst = nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL);
+            let degraded = worst.rung != Rung::Normal;
+            field(out, "rung", worst.rung.name());
+            let since = if degraded { now.since(worst.since).duration().as_secs() } else { 0 };
+            field(out, "rung_since_seconds", since);
+            field(out, "rung_forced", if origin.forced(now).is_some() { "yes" } else { "no" });
         }
     }
     for (name, value) in figures(app) {

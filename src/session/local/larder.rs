@@ -1,7 +1,9 @@
 //! LARDER: what can be asked of Larder itself, from any Redis client.
 
 mod explain;
+mod ladder;
 mod nodes;
+mod staleness;
 
 use std::sync::PoisonError;
 
@@ -26,9 +28,19 @@ const HELP: &[&str] = &[
     "    List the keys that are read most (default: 10), with their recent reads.",
     "INVALIDATE <key> [<key> ...]",
     "    Drop keys from the near-cache; how many of them were there.",
+    "LADDER",
+    "    List the servers behind Larder: breaker, rung, since when and why, what comes next,",
+    "    and how far the cache would carry.",
+    "LADDER FORCE <upstream> <normal|local-only|stale-read-only|passthrough|reject> [<for>]",
+    "    Put all servers of an upstream onto a rung, for a time such as 30s or until AUTO.",
+    "LADDER AUTO [<upstream>]",
+    "    Leave the rung to the servers' health again.",
     "NODES",
     "    List the servers behind Larder: role, slots, whether what was read from them is",
     "    covered, and the connections that clients share.",
+    "STALENESS [OFF|ON|REFUSE]",
+    "    What this connection makes of replies that are not fresh: they are sent (OFF, the",
+    "    default), sent with their age before them (ON, RESP3 only), or not sent (REFUSE).",
     "STATS",
     "    Show the counters of Larder, as /metrics does.",
     "HELP",
@@ -42,7 +54,9 @@ pub(super) fn larder(request: &mut Request<'_>) {
         "flush" => flush(request),
         "hotkeys" => hot_keys(request),
         "invalidate" => invalidate(request),
+        "ladder" => ladder::ladder(request),
         "nodes" => nodes::nodes(request),
+        "staleness" => staleness::staleness(request),
         "stats" => stats(request),
         _ => {
             encode::array(request.out(), HELP.len());
@@ -100,9 +114,9 @@ fn invalidate(request: &mut Request<'_>) {
 fn flush(request: &mut Request<'_>) {
     let app = request.app();
     if let Some(origin) = app.origin() {
-        for primary in origin.map().primaries() {
+        for node in origin.keepers(&origin.map()) {
             // Void at once by the stamp; the walk only gives the memory back.
-            let coverage = &primary.node.coverage;
+            let coverage = &node.coverage;
             app.near.flush(coverage);
             app.near.sweep(UPSTREAM, coverage.stamp());
         }

@@ -14,6 +14,7 @@ fn heard(awaited: impl Fn() -> Vec<Awaited<u32>>, mode: Mode, bytes: &[u8], piec
             Event::Up(..) | Event::Lost(_) | Event::Batch => {}
         }
     };
+    let breaker = Breaker::new(crate::config::Breaker::default(), Arc::default());
     let mut stream = Stream {
         handler,
         mode,
@@ -23,7 +24,10 @@ fn heard(awaited: impl Fn() -> Vec<Awaited<u32>>, mode: Mode, bytes: &[u8], piec
         sent: 0,
         awaited: awaited().into_iter().map(|awaited| (awaited, Micros(1))).collect(),
         expiries: Vec::new(),
-        heard_at: Micros(0),
+        progress: Progress::begun(Micros(0)),
+        jobs: 0,
+        window: FIRST_WINDOW,
+        breaker: &breaker,
     };
     let mut scanner = Scanner::default();
     let mut input = Vec::new();
@@ -79,7 +83,10 @@ fn a_malformed_push_ends_the_connection() {
             sent: 0,
             awaited: VecDeque::new(),
             expiries: Vec::new(),
-            heard_at: Micros(0),
+            progress: Progress::begun(Micros(0)),
+            jobs: 0,
+            window: FIRST_WINDOW,
+            breaker: &Breaker::new(crate::config::Breaker::default(), Arc::default()),
         };
         assert!(stream.receive(&mut Scanner::default(), bytes).is_err());
     }
@@ -110,7 +117,10 @@ fn told(mode: Mode, jobs: &[(u32, &str)], replies: &[u8]) -> Vec<String> {
             sent: 0,
             awaited: VecDeque::new(),
             expiries: Vec::new(),
-            heard_at: Micros::now(),
+            progress: Progress::begun(Micros::now()),
+            jobs: 0,
+            window: FIRST_WINDOW,
+            breaker: &Breaker::new(crate::config::Breaker::default(), Arc::default()),
         };
         stream.take_up(&tracked);
         assert_eq!(stream.receive(&mut Scanner::default(), replies).unwrap(), replies.len());

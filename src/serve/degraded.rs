@@ -1,0 +1,478 @@
+//! What a command gets while a server that it needs is not asked: the rungs of the ladder.
+//!
+//! | rung | what the cache holds | what it does not, or a write |
+//! |---|---|---|
+//! | local-only | is answered while it lives | fails at once |
+//! | stale-read-only | is answered also for a while after | fails at once |
+//! | passthrough | is left aside | is tried, for a short time |
+//! | reject | fails at once | fails at once |
+//!
+//! Entered only while something is wrong with the upstream ([`Origin::is_well`]), and then for every command: each of its keys has a
+//! route, hence a ladder, and a node, hence a rung on it, and the worst of these decides. A write that is not sent leaves nothing of
+//! its keys in the cache: who has tried to write is not shown what was there before.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::forward::{arguments, lane};
+use super::reads::answer_from;
+use super::{Flow, may_ask_cache, transaction};
+use crate::app::App;
+use crate::cache::freshness::staleness;
+use crate::cache::near::Cause;
+use crate::cache::{Freshness, Query, Stamp};
+use crate::clock::Micros;
+use crate::command::{
+    Access, Cacheable, Effect, Form, Lease, Quoted, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way,
+};
+use crate::ladder::{Rung, Standing};
+use crate::origin::{Map, Node, Origin, UPSTREAM};
+use crate::resp::{Command, Proto, encode};
+use crate::route::Policy;
+use crate::session::{Session, Staleness, State};
+use crate::tracking::{self, Who};
+
+/// How it goes on with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// As if nothing were wrong.
+    GoOn,
+    /// To the origin, whatever the cache holds.
+    PastCache,
+    /// It is answered, or has to wait.
+    Done(Flow),
+}
+
+/// In `Counters::degraded`.
+const FROM_CACHE: usize = 0;
+const TO_ORIGIN: usize = 1;
+const REFUSED: usize = 2;
+
+/// A node that a command needs, and what is to be done if it is down.
+#[derive(Clone, Copy)]
+struct Need<'a> {
+    node: &'a Arc<Node>,
+    standing: Standing,
+}
+
+/// What all the needs of a command come to.
+struct Needs<'a> {
+    worst: Need<'a>,
+    /// Others of its nodes are well.
+    mixed: bool,
+}
+
+/// Judges a command while something is wrong with the upstream.
+pub(super) fn serve(
+    session: &Rc<Session>,
+    state: &mut State,
+    origin: &Origin,
+    spec: &Spec,
+    command: &Command<'_>,
+) -> Verdict {
+    let way = way(spec, command);
+    if !asks_a_server(state, spec, way) {
+        return Verdict::GoOn;
+    }
+    let map = session.worker.map(origin);
+    let begins = way == Way::Leased(Lease::Transaction);
+    if begins && map.is_split() && &*spec.name == "multi" {
+        // Its first key will tell which node it needs.
+        return Verdict::GoOn;
+    }
+    let Needs { worst, mixed } = needs(session, state.now, origin, &map, spec, command);
+    let rung = worst.standing.rung;
+    let tally = |what: usize| session.worker.counters.degraded[rung as usize][what].add(1);
+    match rung {
+        Rung::Normal => return Verdict::GoOn,
+        Rung::Passthrough => {
+            tally(TO_ORIGIN);
+            if way == Way::Forward {
+                lane(session, state, origin, worst.node).try_for(worst.standing.timeout);
+            }
+            return Verdict::PastCache;
+        }
+        Rung::LocalOnly | Rung::StaleReadOnly | Rung::Reject => {}
+    }
+    let effect = effect(spec, command);
+    if matches!(effect, Effect::Write(_) | Effect::Everything) {
+        forget(session, origin, &map, spec, command, effect);
+    }
+    if rung != Rung::Reject && effect == Effect::Read {
+        if reads_from_replica(session, &map, spec, command) {
+            return Verdict::GoOn;
+        }
+        if let Some(kind) = cacheable(spec, command).filter(|_| may_ask_cache(state)) {
+            if mixed && spec.request == RequestPolicy::MultiShard {
+                // The parts for nodes that are well are asked for, the others come from the cache (see `part`).
+                return Verdict::GoOn;
+            }
+            if let Ok(found) = from_cache(session, state, origin, &map, spec, command, kind) {
+                tally(FROM_CACHE);
+                let preface = found.preface(state.staleness, state.proto);
+                let out = state.replies.now();
+                out.extend_from_slice(&preface);
+                out.extend_from_slice(&found.reply);
+                return Verdict::Done(Flow::Next);
+            }
+        } else {
+            session.worker.counters.reads_elsewhere.add(1);
+        }
+    }
+    tally(REFUSED);
+    session.worker.counters.errors.add(1);
+    let error = refusal(origin, &worst, spec, effect, state.now);
+    if begins {
+        transaction::fail_to_begin(state, &*spec.name == "multi", &error);
+    } else {
+        encode::error(state.replies.now(), &error);
+    }
+    Verdict::Done(Flow::Next)
+}
+
+/// A part of a command that is split over several nodes: `None` if its node may be asked, else its reply from the cache, with what
+/// is to stand before the whole; or why there is none.
+pub(super) fn part(
+    session: &Rc<Session>,
+    state: &mut State,
+    origin: &Origin,
+    map: &Map,
+    spec: &Spec,
+    command: &Command<'_>,
+) -> Option<Result<Found, String>> {
+    let Needs { worst, .. } = needs(session, state.now, origin, map, spec, command);
+    let rung = worst.standing.rung;
+    if matches!(rung, Rung::Normal | Rung::Passthrough) {
+        return None;
+    }
+    let effect = effect(spec, command);
+    let kind =
+        cacheable(spec, command).filter(|_| effect == Effect::Read && rung != Rung::Reject && may_ask_cache(state));
+    let found = kind.and_then(|kind| from_cache(session, state, origin, map, spec, command, kind).ok());
+    let what = if found.is_some() { FROM_CACHE } else { REFUSED };
+    session.worker.counters.degraded[rung as usize][what].add(1);
+    Some(found.ok_or_else(|| refusal(origin, &worst, spec, effect, state.now)))
+}
+
+/// A read that was sent and will not be answered: from the cache, if its node is down by now. `None`: nothing is to be said of it here.
+pub(super) fn rescue(
+    session: &Rc<Session>,
+    state: &mut State,
+    origin: &Origin,
+    request: &[u8],
+    proto: Proto,
+) -> Option<Result<Vec<u8>, String>> {
+    if origin.is_well() {
+        return None;
+    }
+    let quoted = Quoted::new(arguments(request).into_iter())?;
+    let command = quoted.command();
+    let table = session.worker.table.borrow();
+    let spec = table.resolve(&command).ok()?;
+    let map = session.worker.map(origin);
+    // (The session may speak another version by now.)
+    if effect(spec, &command) != Effect::Read {
+        return None;
+    }
+    let present = std::mem::replace(&mut state.proto, proto);
+    let answer = part(session, state, origin, &map, spec, &command);
+    state.proto = present;
+    answer.map(|answer| {
+        answer.map(|found| {
+            let mut bytes = found.preface(state.staleness, proto);
+            bytes.extend_from_slice(&found.reply);
+            bytes
+        })
+    })
+}
+
+/// Why a node may not be asked for something that was begun already, if so.
+pub(super) fn why_not(app: &App, origin: &Origin, node: &Arc<Node>, now: Micros) -> Option<String> {
+    if origin.is_well() {
+        return None;
+    }
+    let policy = app.routes.rest();
+    let standing = origin.standing(node, app.ladders.get(policy.ladder), now);
+    let asked = matches!(standing.rung, Rung::Normal | Rung::Passthrough);
+    (!asked).then(|| words(origin, &Need { node, standing }, "MASTERDOWN", "nothing was sent", now))
+}
+
+/// Whether the command is sent to a server at all.
+fn asks_a_server(state: &State, spec: &Spec, way: Way) -> bool {
+    match way {
+        Way::Local(_) | Way::Refused => false,
+        // What has begun goes the way of its own connection.
+        _ if state.transaction.as_ref().is_some_and(|transaction| !transaction.is_lost()) => false,
+        Way::Leased(Lease::Transaction) => state.transaction.is_none() && matches!(&*spec.name, "multi" | "watch"),
+        Way::Leased(_) | Way::Forward => true,
+    }
+}
+
+/// Which nodes the command needs, and how they stand.
+fn needs<'a>(
+    session: &'a Session,
+    now: Micros,
+    origin: &'a Origin,
+    map: &'a Map,
+    spec: &Spec,
+    command: &Command<'_>,
+) -> Needs<'a> {
+    let app = &session.worker.app;
+    let need = |node: &'a Arc<Node>, policy: &'a Policy| {
+        let standing = origin.standing(node, app.ladders.get(policy.ladder), now);
+        Need { node, standing }
+    };
+    let mut all = None;
+    for_each_key(spec, command, |at, _| {
+        let key = command.arg(at);
+        add(&mut all, need(origin.answering(map, key), app.routes.find(key)));
+    });
+    if all.is_none() && map.is_split() && spec.request != RequestPolicy::Default {
+        map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, app.routes.rest())));
+    }
+    all.unwrap_or_else(|| Needs { worst: need(map.any().unwrap_or(&origin.vacancy), app.routes.rest()), mixed: false })
+}
+
+fn add<'a>(all: &mut Option<Needs<'a>>, need: Need<'a>) {
+    let Some(needs) = all else {
+        *all = Some(Needs { worst: need, mixed: false });
+        return;
+    };
+    let normal = |need: &Need<'_>| need.standing.rung == Rung::Normal;
+    needs.mixed |= normal(&needs.worst) != normal(&need);
+    if need.standing.rung > needs.worst.standing.rung {
+        needs.worst = need;
+    }
+}
+
+/// Leaves nothing of a write's keys in the cache.
+fn forget(session: &Session, origin: &Origin, map: &Map, spec: &Spec, command: &Command<'_>, effect: Effect) {
+    let near = &session.worker.app.near;
+    if effect == Effect::Everything {
+        origin.keepers(map).for_each(|node| near.flush(&node.coverage));
+    }
+    for_each_key(spec, command, |at, access| {
+        if access == Access::Write {
+            near.invalidate(UPSTREAM, command.arg(at), Cause::Write);
+        }
+    });
+}
+
+/// Whether all keys of a read may be read from a replica, and there is one that may be asked.
+fn reads_from_replica(session: &Session, map: &Map, spec: &Spec, command: &Command<'_>) -> bool {
+    let mut some = None;
+    for_each_key(spec, command, |at, _| {
+        let key = command.arg(at);
+        let there = session.worker.app.routes.find(key).from_replicas
+            && map.owning(key).is_some_and(|primary| primary.replicas.iter().any(|replica| replica.breaker.flows()));
+        some = Some(some.unwrap_or(true) && there);
+    });
+    some == Some(true)
+}
+
+/// What the client is told.
+fn refusal(origin: &Origin, need: &Need<'_>, spec: &Spec, effect: Effect, now: Micros) -> String {
+    let name = spec.name.replace('|', " ").to_ascii_uppercase();
+    match (need.standing.rung, effect) {
+        (Rung::Reject, _) => words(origin, need, "CLUSTERDOWN", &format!("{name} is not served"), now),
+        (_, Effect::Write(_) | Effect::Everything) => words(origin, need, "READONLY", "nothing was written", now),
+        _ => words(origin, need, "MASTERDOWN", &format!("{name} has no reply in the cache"), now),
+    }
+}
+
+fn words(origin: &Origin, need: &Need<'_>, code: &str, what: &str, now: Micros) -> String {
+    let (name, address, reason) = (&origin.name, &need.node.endpoint.address, origin.reason(need.node, now));
+    let (rung, since) = (need.standing.rung.name(), now.since(need.standing.since).duration().as_secs());
+    format!("{code} upstream '{name}' at {address} is not asked ({rung} since {since}s: {reason}): {what}")
+}
+
+// === from the cache ===
+
+/// A reply from the cache.
+pub(super) struct Found {
+    /// As the client gets it.
+    pub reply: Vec<u8>,
+    /// How long ago it was known to be true.
+    age: Micros,
+    rung: Rung,
+}
+
+impl Found {
+    /// What stands before a reply that is not fresh, for a client that wants to know.
+    pub fn preface(&self, staleness: Staleness, proto: Proto) -> Vec<u8> {
+        preface(staleness, proto, self.rung, self.age)
+    }
+}
+
+/// An attribute with the rung and the age of a reply, for a client that wants to know and can be told.
+pub(super) fn preface(staleness: Staleness, proto: Proto, rung: Rung, age: Micros) -> Vec<u8> {
+    let mut out = Vec::new();
+    if staleness == Staleness::Stated && proto == Proto::Resp3 && age > Micros(0) {
+        out.extend_from_slice(b"|2\r\n");
+        encode::bulk(&mut out, b"rung");
+        encode::bulk(&mut out, rung.name().as_bytes());
+        encode::bulk(&mut out, b"age-ms");
+        encode::integer(&mut out, i64::try_from(age.0.div_ceil(1000)).unwrap_or(i64::MAX));
+    }
+    out
+}
+
+/// What the reply of a key is to the whole reply.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// It is the reply to this command.
+    Whole(&'a Spec, &'a Command<'a>),
+    /// An element of an array.
+    Element,
+    /// A number that is added.
+    Summand,
+}
+
+/// What came of looking for the replies of several keys.
+struct Search<'a> {
+    origin: &'a Origin,
+    map: &'a Map,
+    reply: Vec<u8>,
+    age: Micros,
+    rung: Rung,
+    /// The keys' words, to see whether anything happened meanwhile.
+    words: SmallVec<[(u64, u64); 16]>,
+    /// Under which connection the replies of each node were read.
+    stamps: SmallVec<[(&'a Node, Stamp); 4]>,
+    exist: i64,
+}
+
+/// Nothing that may be served.
+struct Nothing;
+
+/// The reply to a read whose nodes are all down.
+fn from_cache(
+    session: &Rc<Session>,
+    state: &mut State,
+    origin: &Origin,
+    map: &Map,
+    spec: &Spec,
+    command: &Command<'_>,
+    kind: Cacheable,
+) -> Result<Found, Nothing> {
+    let worker = &session.worker;
+    let get = worker.get_row();
+    let several = kind.form == Form::Mget || kind.form == Form::Exists && command.len() > 2;
+    let row = if kind.form == Form::Mget { get.as_deref().ok_or(Nothing)? } else { spec };
+    let keys = if several { command.len() - 1 } else { 1 };
+    if state.tracks() {
+        let who = Who { worker: worker.number, session: session.id };
+        tracking::note(&worker.app, who, command.args(1).take(keys));
+        worker.app.stale_told.store(true, Ordering::Release);
+    }
+    let mut search = Search {
+        origin,
+        map,
+        reply: Vec::new(),
+        age: Micros(0),
+        rung: Rung::Normal,
+        words: SmallVec::new(),
+        stamps: SmallVec::new(),
+        exist: 0,
+    };
+    if kind.form == Form::Mget {
+        encode::array(&mut search.reply, keys);
+    }
+    let part = match kind.form {
+        Form::Mget => Part::Element,
+        Form::Exists if several => Part::Summand,
+        Form::Exists | Form::Key => Part::Whole(spec, command),
+    };
+    for key in command.args(1).take(keys) {
+        search.key(session, state, (row, key), part)?;
+    }
+    if let Part::Summand = part {
+        encode::integer(&mut search.reply, search.exist);
+    }
+    let near = &worker.app.near;
+    if several && search.words.iter().any(|(hash, word)| near.word(*hash) != *word) {
+        return Err(Nothing);
+    }
+    if search.age > Micros(0) {
+        worker.counters.stale_answer(search.age.0);
+    }
+    Ok(Found { reply: search.reply, age: search.age, rung: search.rung })
+}
+
+impl<'a> Search<'a> {
+    /// Looks for the reply of one key.
+    fn key(
+        &mut self,
+        session: &Session,
+        state: &State,
+        (row, key): (&Spec, &[u8]),
+        part: Part<'_>,
+    ) -> Result<(), Nothing> {
+        let worker = &session.worker;
+        let (app, origin) = (&worker.app, self.origin);
+        let node = origin.answering(self.map, key);
+        let args = if let Part::Whole(_, command) = part { command.behind(1) } else { b"" };
+        let policy = app.routes.find(key);
+        let standing = origin.standing(node, app.ladders.get(policy.ladder), state.now);
+        let leniency = policy.leniency(&standing, state.staleness == Staleness::Refused);
+        let hash = app.near.hash(UPSTREAM, key);
+        let query = Query { hash, upstream: UPSTREAM, database: state.database as u16, command: row.number, key, args };
+        worker.sketch.borrow_mut().record(hash, key);
+        self.rung = self.rung.max(standing.rung);
+        self.words.push((hash, app.near.word(hash)));
+        let found = app.near.find(&query, &node.coverage, state.now, |form, worth| {
+            let age = match &leniency {
+                Some(leniency) => staleness(form.facts(), &node.coverage, state.now, leniency),
+                None => (worth == Freshness::Fresh).then_some(Micros(0)),
+            };
+            age.map(|age| (form.clone(), age))
+        });
+        let Some((entry, age)) = found.flatten().filter(|_| policy.caches(row)) else {
+            worker.counters.misses.add(1);
+            return self.nothing(session, state, policy, part);
+        };
+        match age {
+            Micros(0) => worker.counters.hits.add(1),
+            _ => {
+                worker.counters.misses.add(1);
+                worker.counters.at_hand.add(1);
+            }
+        }
+        // Entries of one connection are true as of one instant, up to which its pushes were seen.
+        let stamp = entry.facts().stamp;
+        match self.stamps.iter().find(|(of, _)| of.number == node.number) {
+            Some((_, first)) if !first.same_connection(stamp) => return Err(Nothing),
+            Some(_) => {}
+            None => self.stamps.push((node, stamp)),
+        }
+        self.age = self.age.max(age);
+        match part {
+            Part::Summand => self.exist += i64::from(entry.reply() == b":1\r\n"),
+            Part::Element | Part::Whole(..) => answer_from(&mut self.reply, state.proto, &entry),
+        }
+        Ok(())
+    }
+
+    /// There is no reply for a key: what a key gets that does not exist, if its route wants that.
+    fn nothing(&mut self, session: &Session, state: &State, policy: &Policy, part: Part<'_>) -> Result<(), Nothing> {
+        if !policy.nil_on_miss {
+            return Err(Nothing);
+        }
+        match part {
+            Part::Summand => {}
+            Part::Element => encode::null(&mut self.reply, state.proto),
+            Part::Whole(row, command) => {
+                let start = self.reply.len();
+                session.worker.app.void.execute(&row.name, command, 0, state.proto, &mut self.reply);
+                if self.reply.get(start) == Some(&b'-') {
+                    // A command that the store in this process does not have.
+                    return Err(Nothing);
+                }
+            }
+        }
+        Ok(())
+    }
+}
