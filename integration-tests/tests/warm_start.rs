@@ -144,7 +144,7 @@ fn the_age_that_is_told_includes_the_time_between_two_processes() {
 #[test]
 fn a_cluster_of_which_nobody_answers_has_no_owners_and_its_keys_are_answered_all_the_same() {
     let scratch = Scratch::new("snapshot");
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start_primaries(3);
     let section = format!(
         "near_cache: {{warm_start: true, snapshot: \"{}\", snapshot_interval: 1h}}",
         scratch.file("larder.snapshot").display()
