@@ -49,6 +49,7 @@ pub async fn keep(app: Arc<App>) {
             _ = runway.tick() => {
                 let hits = app.total(|c| c.hits.value());
                 let past = app.total(|c| c.misses.value() + c.reads_elsewhere.value());
+                origin.end_forced(Micros::now());
                 app.runway.update(hits + past, hits + app.total(|c| c.at_hand.value()));
             }
         }

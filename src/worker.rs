@@ -30,6 +30,7 @@ use crate::resp::decode::DecodeLimits;
 use crate::session::lease::Lease;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
+use crate::upstream::breaker::State;
 use crate::upstream::lane::Lane;
 use crate::upstream::leases::Ticket;
 use crate::upstream::{Identity, tracked};
@@ -180,11 +181,14 @@ impl Worker {
     async fn keep_time(self: Rc<Self>) {
         let mut timer = tokio::time::interval(TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut before = Micros::now();
         for tick in 0u64.. {
             timer.tick().await;
             let now = Micros::now();
+            let late = now.since(before) > Micros::of(TICK * 3);
+            before = now;
             self.lanes.borrow_mut().retain(|Link { node, lane }| {
-                lane.tick(now);
+                lane.tick(now, late);
                 let unused = lane.unused_for(now);
                 // Held by this list and by its own task only.
                 let alone = Rc::strong_count(lane) <= 2;
@@ -199,8 +203,8 @@ impl Worker {
                 !over
             });
             self.leased.borrow_mut().retain(|Link { node, lane }| {
-                lane.tick(now);
-                if node.retired() {
+                lane.tick(now, late);
+                if node.retired() || node.breaker.state() == State::Open {
                     lane.cut();
                 }
                 !lane.closed()

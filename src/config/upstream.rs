@@ -112,9 +112,9 @@ pub struct Breaker {
     pub window: Duration,
     /// Fewest requests in `window` for the share to count. Default: 20.
     pub min_requests: u32,
-    /// Time in the open state before a probe is let through. Default: 5s.
+    /// Longest time for which an endpoint that keeps coming back and failing has to stay well before it is asked again. Default: 5s.
     pub reset_timeout: Duration,
-    /// Probes that must succeed to close it again. Default: 3.
+    /// Health checks in a row that must succeed to close it again. Default: 3.
     pub half_open_probes: u32,
 }
 

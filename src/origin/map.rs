@@ -99,6 +99,12 @@ impl Map {
         self.primaries.first().map(|primary| &primary.node)
     }
 
+    /// The same, but one that may be asked, if there is one.
+    pub fn any_well(&self) -> Option<&Arc<Node>> {
+        let nodes = || self.primaries.iter().map(|primary| &primary.node);
+        nodes().find(|node| node.breaker.flows()).or(nodes().next())
+    }
+
     /// All servers.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.primaries.iter().flat_map(|primary| std::iter::once(&primary.node).chain(&primary.replicas))

@@ -154,6 +154,13 @@ impl Origin {
         self.mapped.notify_one();
     }
 
+    /// Leaves the rung to the breakers again, if the time is over for which one was forced.
+    pub fn end_forced(&self, now: Micros) {
+        if self.forced.load().as_deref().is_some_and(|forced| !forced.holds(now)) {
+            self.force(None);
+        }
+    }
+
     /// Commands of its nodes that were answered so far.
     pub fn answered(&self) -> u64 {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

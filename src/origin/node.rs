@@ -92,6 +92,7 @@ impl Node {
     /// It serves no key any more: its connections end, and nothing that was read from it is fresh.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+        self.breaker.retire();
         self.coverage.lose();
         self.tracked.end();
     }

@@ -233,7 +233,10 @@ fn needs<'a>(
     if all.is_none() && map.is_split() && spec.request != RequestPolicy::Default {
         map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, app.routes.rest())));
     }
-    all.unwrap_or_else(|| Needs { worst: need(map.any().unwrap_or(&origin.vacancy), app.routes.rest()), mixed: false })
+    all.unwrap_or_else(|| Needs {
+        worst: need(map.any_well().unwrap_or(&origin.vacancy), app.routes.rest()),
+        mixed: false,
+    })
 }
 
 fn add<'a>(all: &mut Option<Needs<'a>>, need: Need<'a>) {

@@ -229,7 +229,7 @@ pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Re
     }
     match slot(spec, command) {
         Ok(Some(slot)) => map.owner_of_slot(slot).map(|primary| &primary.node).ok_or(Nowhere::Nobody),
-        Ok(None) => map.any().ok_or(Nowhere::Nobody),
+        Ok(None) => map.any_well().ok_or(Nowhere::Nobody),
         Err(CrossSlot) => Err(Nowhere::CrossSlot),
     }
 }

@@ -4,8 +4,8 @@
 //! check, and a few more have to succeed before traffic flows again.
 //!
 //! Failures in a row open it, and so does a share of failures in a window. A single failure does if it is one of an endpoint that
-//! shows no sign of life at all: a request has timed out, or a connection could not be made, and on no connection a byte has come since
-//! it was begun. A slow command on a busy server is no such thing.
+//! shows no sign of life at all: a request has timed out, or a connection could not be made, and on no connection anything whole has come
+//! since it was begun. A slow command is no such thing as long as the server answers others.
 //!
 //! An endpoint that fails again soon after it was well is not believed at once the next time: it has to stay well for a while, which
 //! doubles up to `reset_timeout`. The outage counts as one, from its first failure on.
@@ -49,7 +49,7 @@ pub struct Breaker {
     supervised: AtomicBool,
     /// Failures since the last success.
     in_a_row: AtomicU32,
-    /// When a byte last came, to a hundredth of a second.
+    /// When a whole reply or push last came, to a hundredth of a second.
     heard_at: AtomicU64,
     /// Requests that were answered, as far as told.
     answered: AtomicU64,
@@ -137,7 +137,7 @@ impl Breaker {
         if self.flows() { None } else { self.lock().outage.clone() }
     }
 
-    /// Bytes have come.
+    /// A whole reply or push has come.
     #[inline]
     pub fn heard(&self, now: Micros) {
         // Shared by all workers: written only when it would tell something new.
@@ -183,6 +183,12 @@ impl Breaker {
             inner.outage = None;
             self.enter(State::Closed);
         }
+    }
+
+    /// Closes it for good: its endpoint is of no interest any more.
+    pub fn retire(&self) {
+        self.supervised.store(false, Ordering::Release);
+        self.close();
     }
 
     /// `count` requests have failed. `silent_since`: when that was begun which has brought no answer at all, if so.

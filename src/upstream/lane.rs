@@ -106,7 +106,7 @@ enum Phase {
 /// How long failed connection attempts are not repeated: from the first to the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// Why a command is not waited for any more.
-const LEFT: &str = "it has left the upstream";
+const LEFT: &str = "it has left the upstream or is down";
 /// The count of a command whose replies never end.
 const ENDLESS: u32 = u32::MAX;
 /// A lane whose endpoint takes no bytes holds at most this much; sessions then wait.
@@ -221,8 +221,9 @@ impl<R: Receiver + 'static> Lane<R> {
         &self.client_id
     }
 
-    /// Looks after the connection: called a few times a second. Tells when a command has waited too long.
-    pub fn tick(&self, now: Micros) {
+    /// Looks after the connection: called a few times a second. Tells when a command has waited too long; but not if we were
+    /// held up ourselves (`late`), and its reply may lie there unread.
+    pub fn tick(&self, now: Micros, late: bool) {
         let mut inner = self.inner.borrow_mut();
         self.breaker.note_answered(std::mem::take(&mut inner.answered));
         if self.breaker.flows() {
@@ -230,12 +231,12 @@ impl<R: Receiver + 'static> Lane<R> {
         }
         let (limit, trial) = (self.patience.get(), self.trial.get());
         // Oldest request, not last write: traffic alone is no sign of life. Bytes of a long reply are.
-        let late = inner.pending.front().is_some_and(|oldest| match (&inner.phase, trial) {
+        let overdue = inner.pending.front().is_some_and(|oldest| match (&inner.phase, trial) {
             (Phase::Up, trial) => inner.progress.stalled(oldest.sent_at, trial.unwrap_or(limit), now),
             (Phase::Connecting, Some(trial)) => now.since(oldest.sent_at) > trial,
             _ => false,
         });
-        if late {
+        if overdue && !late {
             inner.late = true;
             if let Some(waker) = inner.waker.take() {
                 waker.wake();
@@ -243,7 +244,7 @@ impl<R: Receiver + 'static> Lane<R> {
         }
     }
 
-    /// The endpoint has left the upstream. A command that may take longer than others (it blocks, or never ends) is not
+    /// The endpoint has left the upstream, or is down. A command that may take longer than others (it blocks, or never ends) is not
     /// waited for any more: perhaps nobody is there to answer it.
     pub fn cut(&self) {
         if self.patience.get() <= Micros::of(self.endpoint.command_timeout) {
@@ -387,7 +388,6 @@ impl<R: Receiver + 'static> Lane<R> {
     /// Hands the whole replies at the start of `bytes` to their receivers; how many bytes that was.
     fn deliver(&self, scanner: &mut crate::resp::scan::Scanner, bytes: &[u8]) -> io::Result<usize> {
         let now = Micros::now();
-        self.breaker.heard(now);
         let mut inner = self.inner.borrow_mut();
         let mut used = 0;
         // Replies for one receiver are handed over together.
@@ -413,6 +413,9 @@ impl<R: Receiver + 'static> Lane<R> {
                 inner.answered += 1;
             } else {
                 inner.progress.heard(used > 0, bytes.len() - used, now);
+                if used > 0 {
+                    self.breaker.heard(now);
+                }
             }
             let Some(front) = inner.pending.front() else {
                 if whole.is_none() {

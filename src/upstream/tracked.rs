@@ -320,7 +320,9 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let timeout = Micros::of(endpoint.heartbeat.timeout);
         // A timer of its own: a heartbeat's deadline may lie before the next beat.
-        let mut watch = tokio::time::interval((endpoint.heartbeat.timeout / 4).max(Duration::from_millis(5)));
+        let period = (endpoint.heartbeat.timeout / 4).max(Duration::from_millis(5));
+        let mut watch = tokio::time::interval(period);
+        let mut watched_at = Micros::now();
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let error = poll_fn(|cx| {
             if beat.poll_tick(cx).is_ready() {
@@ -335,7 +337,9 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
             if watch.poll_tick(cx).is_ready() {
                 while watch.poll_tick(cx).is_ready() {}
                 let now = Micros::now();
-                let oldest = self.awaited.front().map(|(_, sent_at)| *sent_at);
+                // If we were held up ourselves, the answer may lie there unread.
+                let held_up = now.since(std::mem::replace(&mut watched_at, now)) > Micros::of(period * 3);
+                let oldest = self.awaited.front().map(|(_, sent_at)| *sent_at).filter(|_| !held_up);
                 if oldest.is_some_and(|sent_at| self.progress.stalled(sent_at, timeout, now)) {
                     return Poll::Ready(io::Error::new(
                         io::ErrorKind::TimedOut,
@@ -413,7 +417,6 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
     /// Hands on the whole frames at the start of `bytes`, one by one; how many bytes that was.
     fn receive(&mut self, scanner: &mut Scanner, bytes: &[u8]) -> io::Result<usize> {
         let now = Micros::now();
-        self.breaker.heard(now);
         let mut used = 0;
         while let Some(length) = scanner.scan(&bytes[used..]).map_err(malformed)? {
             let frame = &bytes[used..used + length];
@@ -425,6 +428,9 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
             }
         }
         self.progress.heard(used > 0, bytes.len() - used, now);
+        if used > 0 {
+            self.breaker.heard(now);
+        }
         (self.handler)(Event::Batch);
         Ok(used)
     }
@@ -433,6 +439,7 @@ impl<J, H: FnMut(Event<'_, J>)> Stream<'_, J, H> {
         self.jobs = self.jobs.saturating_sub(1);
         self.window = (self.window + 1).min(MAX_AWAITED);
         self.breaker.succeeded();
+        self.breaker.note_answered(1);
     }
 
     fn reply(&mut self, frame: &[u8]) -> io::Result<()> {
