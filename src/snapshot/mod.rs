@@ -1,6 +1,6 @@
 //! A snapshot of the near-cache on disk (`near_cache.warm_start`): what a Larder that starts during an outage has to answer with.
 //!
-//! * [`format`]: the file, byte by byte.
+//! * [`mod@format`]: the file, byte by byte.
 //! * [`save`]: from the near-cache to a file that is there as a whole or not at all.
 //! * [`load`]: from the file to the near-cache, before anybody is served.
 //!
