@@ -294,6 +294,17 @@ impl Larder {
         }
     }
 
+    /// Waits until every server behind it is asked again: no breaker is open, no rung but the normal one.
+    pub fn until_normal(&self) {
+        wait::until("every server is asked again", || {
+            let lines = self.say("LARDER LADDER");
+            lines.items().is_some_and(|lines| {
+                let normal = |line: &Reply| line.text().is_some_and(|line| line.contains(" breaker=closed ladder="));
+                !lines.is_empty() && lines.iter().all(normal)
+            })
+        });
+    }
+
     /// Sends the read again and again until the near-cache has answered it, so that the test which follows is
     /// about a cached reply. The value may change meanwhile.
     pub fn warm(&self, client: &mut Client, words: &str) {

@@ -165,7 +165,8 @@ pub(super) fn rescue(
     request: &[u8],
     proto: Proto,
 ) -> Option<Result<Vec<u8>, String>> {
-    if origin.is_well() {
+    // (Behind it the client may have changed its database or user.)
+    if origin.is_well() || state.drain_first {
         return None;
     }
     let quoted = Quoted::new(arguments(request).into_iter())?;
@@ -173,10 +174,10 @@ pub(super) fn rescue(
     let table = session.worker.table.borrow();
     let spec = table.resolve(&command).ok()?;
     let map = session.worker.map(origin);
-    // (The session may speak another version by now.)
     if effect(spec, &command) != Effect::Read {
         return None;
     }
+    // The session may speak another version by now.
     let present = std::mem::replace(&mut state.proto, proto);
     let answer = part(session, state, origin, &map, spec, &command);
     state.proto = present;
@@ -282,7 +283,8 @@ fn refusal(origin: &Origin, need: &Need<'_>, spec: &Spec, effect: Effect, now: M
     match (need.standing.rung, effect) {
         (Rung::Reject, _) => words(origin, need, "CLUSTERDOWN", &format!("{name} is not served"), now),
         (_, Effect::Write(_) | Effect::Everything) => words(origin, need, "READONLY", "nothing was written", now),
-        _ => words(origin, need, "MASTERDOWN", &format!("{name} has no reply in the cache"), now),
+        (_, Effect::Read) => words(origin, need, "MASTERDOWN", &format!("{name} has no reply in the cache"), now),
+        _ => words(origin, need, "MASTERDOWN", &format!("{name} needs it"), now),
     }
 }
 

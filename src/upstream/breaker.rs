@@ -191,9 +191,10 @@ impl Breaker {
         self.close();
     }
 
-    /// `count` requests have failed. `silent_since`: when that was begun which has brought no answer at all, if so.
+    /// Something has failed that `count` requests depended on. `silent_since`: when that was begun which has brought no answer at all,
+    /// if so.
     pub fn failed(&self, now: Micros, count: u32, silent_since: Option<Micros>, why: impl FnOnce() -> String) {
-        let in_a_row = self.in_a_row.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let dead = silent_since.is_some_and(|since| self.heard_at.load(Ordering::Relaxed) < since.0);
         let mut inner = self.lock();
         let answered = self.answered();
@@ -326,7 +327,8 @@ pub fn blame(breaker: &Breaker, failure: &Failure, awaited: u32, since: Micros) 
             breaker.failed(now, awaited, Some(since), || format!("did not answer within {limit:?}"));
         }
         Failure::Lost(why) if awaited > 0 => {
-            breaker.failed(now, awaited, None, || format!("closed the connection before it answered ({why})"));
+            // However many it has hit: one connection that was closed says little of the others.
+            breaker.failed(now, 1, None, || format!("closed the connection before it answered ({why})"));
         }
         Failure::Refused(words) if signal(format!("-{words}").as_bytes(), breaker).is_some() => {
             breaker.failed(now, awaited.max(1), None, || words.clone());

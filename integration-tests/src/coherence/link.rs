@@ -31,6 +31,8 @@ pub struct Link {
     protocol: Protocol,
     client: Option<Client>,
     database: u8,
+    /// Replies not yet taken.
+    owed: usize,
 }
 
 impl Default for Clock {
@@ -60,7 +62,7 @@ impl Clock {
 impl Link {
     /// A connection to be made.
     pub fn new(way: Way, protocol: Protocol) -> Self {
-        Self { way, protocol, client: None, database: 0 }
+        Self { way, protocol, client: None, database: 0, owed: 0 }
     }
 
     /// Which way it takes.
@@ -78,6 +80,10 @@ impl Link {
     }
 
     fn try_send<A: AsRef<[u8]>>(&mut self, database: u8, commands: &[Vec<A>]) -> std::io::Result<()> {
+        if std::mem::replace(&mut self.owed, commands.len()) > 0 {
+            // Whoever sent the last commands gave up at an error: the replies left are not for these.
+            self.client = None;
+        }
         if self.client.is_none() {
             let mut client = Client::try_connect(self.way.address)?;
             client.try_call(&["HELLO", self.protocol.number()])?;
@@ -111,7 +117,10 @@ impl Link {
             return Err("not connected".to_owned());
         };
         match client.try_read() {
-            Ok((reply, _)) => Ok(reply),
+            Ok((reply, _)) => {
+                self.owed = self.owed.saturating_sub(1);
+                Ok(reply)
+            }
             Err(error) => Err(self.failed(&error.to_string())),
         }
     }

@@ -26,7 +26,9 @@ pub struct Report {
     pub noticed: Option<Duration>,
     /// Errors of each kind, in the order of [`Kind::ALL`].
     pub errors: [Errors; 4],
-    /// Texts of the errors of cached reads after it was noticed.
+    /// Texts of the errors of cached reads before it was noticed.
+    pub early_errors: Vec<String>,
+    /// And after that.
     pub cached_errors: Vec<String>,
     /// Answers that were not fresh.
     pub stale: usize,
@@ -67,10 +69,13 @@ impl Report {
             noticed: in_error(kind, seen, Some(ended)).count(),
             after: in_error(kind, ended, None).count(),
         });
-        let texts = in_error(Kind::Cached, seen, None).filter_map(|sample| match &sample.outcome {
-            Outcome::Error(text) => Some(format!("{:?} after the fault: {text}", sample.sent - began)),
-            _ => None,
-        });
+        let texts = |from: Instant, to: Option<Instant>| {
+            let text = |sample: &Sample| match &sample.outcome {
+                Outcome::Error(text) => Some(format!("{:?} after the fault: {text}", sample.sent - began)),
+                _ => None,
+            };
+            in_error(Kind::Cached, from, to).filter_map(text).collect()
+        };
         let wrong = samples.iter().filter_map(|sample| match &sample.outcome {
             Outcome::Wrong(text) => Some(format!(
                 "{:?} {:?} after the fault: {text}",
@@ -87,7 +92,8 @@ impl Report {
             fault: fault.to_owned(),
             noticed: noticed.map(|at| at - began),
             errors,
-            cached_errors: texts.collect(),
+            early_errors: texts(began, Some(seen)),
+            cached_errors: texts(seen, None),
             stale: stale.clone().count(),
             oldest: ages.max().unwrap_or_default(),
             slowest: samples.iter().map(|sample| sample.answered - sample.sent).max().unwrap_or_default(),
@@ -149,7 +155,9 @@ fn recovered(samples: &[Sample], turns: &[Turn], ended: Instant) -> Option<Insta
         let from = last.unwrap_or(ended);
         of_all.push(of.find(|sample| sample.sent >= from).map(|sample| sample.answered)?);
     }
-    let last = turns.last().filter(|turn| turn.standings.iter().all(Standing::is_normal))?;
+    // A server that has been replaced may stay away.
+    let normal = |of: &Standing| of.is_normal() || of.field("role") == "replica";
+    let last = turns.last().filter(|turn| turn.standings.iter().all(normal))?;
     of_all.push(last.at);
     of_all.into_iter().max()
 }

@@ -94,7 +94,7 @@ fn larders_own_commands_are_in_command_too() {
     assert_eq!(count, origin.say("COMMAND COUNT").integer().expect("a number") + 1, "LARDER is one more");
     let names = client.say("COMMAND LIST");
     let names: Vec<_> = names.items().expect("a list").iter().filter_map(Reply::text).collect();
-    let subcommands = ["explain", "flush", "help", "hotkeys", "invalidate", "nodes", "stats"];
+    let subcommands = ["explain", "flush", "help", "hotkeys", "invalidate", "ladder", "nodes", "staleness", "stats"];
     assert!(names.iter().any(|name| name == "larder"));
     for name in subcommands {
         let full = format!("larder|{name}");

@@ -26,7 +26,7 @@ fn help_names_every_subcommand_and_nothing_else_is_taken() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let help = format!("{:?}", larder.say("LARDER HELP"));
-    for name in ["EXPLAIN", "FLUSH", "HOTKEYS", "INVALIDATE", "NODES", "STATS", "HELP"] {
+    for name in ["EXPLAIN", "FLUSH", "HOTKEYS", "INVALIDATE", "LADDER", "NODES", "STALENESS", "STATS", "HELP"] {
         assert!(help.contains(&format!("+{name}")), "{name} in {help}");
     }
     for (command, words) in [

@@ -105,6 +105,7 @@ fn an_upstream_that_answers_too_late_leaves_nothing_for_the_next() {
     let reply = client.say("EXEC");
     assert!(reply.error().is_some_and(|words| words.starts_with("EXECABORT")), "{reply:?}");
     until_no_lease_is_out(&larder);
+    larder.until_normal();
     let mut next = larder.connect();
     assert_eq!(next.pipeline(&["MULTI", "SET c 3", "EXEC"])[2], Reply::Array(vec![Reply::ok()]));
     assert_eq!(origin.say("MGET a b c"), Reply::Array(vec![Reply::Null, Reply::Null, Reply::bulk("3")]));

@@ -6,6 +6,8 @@ use super::super::info::coherence;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
+use crate::config::Stale;
+use crate::ladder::Rung;
 use crate::origin::{Node, Origin, UPSTREAM};
 use crate::resp::{Command, encode};
 use crate::route::Policy;
@@ -140,7 +142,15 @@ fn about_origin(
     let policies: Vec<&Policy> =
         keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
     for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
-        lines.push(format!("route of {}: {}", shown(command.opt(*at).unwrap_or_default()), about_route(policy)));
+        let key = command.opt(*at).unwrap_or_default();
+        lines.push(format!("route of {}: {}", shown(key), about_route(policy)));
+        let ladder = app.ladders.get(policy.ladder);
+        let standing = origin.standing(origin.answering(&map, key), ladder, now);
+        let why = match standing.rung {
+            Rung::Normal => String::new(),
+            _ => format!(" since {}: {}", seconds(now.since(standing.since)), origin.reason(node, now)),
+        };
+        lines.push(format!("ladder of {}: {}, rung {}{why}", shown(key), ladder.name, standing.rung.name()));
     }
     let verdict = obstacle(spec, command)
         .or_else(|| obstacle_of_client(state))
@@ -182,7 +192,16 @@ fn about_route(policy: &Policy) -> String {
         return format!("{pattern}, not cached");
     }
     let life = &policy.lifetime;
-    format!("{pattern}, cached for at most {} (what is not there: {})", seconds(life.ttl), seconds(life.negative_ttl))
+    let stale = match policy.stale {
+        Stale::Allowed => "",
+        Stale::PastExpiry => ", stale also past its expiry",
+        Stale::Never => ", never stale",
+    };
+    format!(
+        "{pattern}, cached for at most {} (what is not there: {}){stale}",
+        seconds(life.ttl),
+        seconds(life.negative_ttl)
+    )
 }
 
 /// Why the command's reply is never cached, for anyone.
