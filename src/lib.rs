@@ -35,6 +35,7 @@ pub mod route;
 pub mod security;
 pub mod serve;
 pub mod session;
+pub mod snapshot;
 pub mod supervisor;
 pub mod topology;
 pub mod tracking;

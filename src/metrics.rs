@@ -140,6 +140,21 @@ static METRICS: &[Metric] = &[
     }),
     gauge("larder_cache_max_bytes", "near_cache.max_memory", |view| single(view.app.config.near_cache.max_memory)),
     gauge("larder_cache_keys", "Keys in the near-cache", |view| single(view.app.near.len() as u64)),
+    gauge(
+        "larder_snapshot_entries",
+        "Replies in the snapshot of the near-cache when it was last loaded or written; absent without near_cache.warm_start",
+        |view| snapshot(view, |t| &t.snapshot_entries),
+    ),
+    gauge(
+        "larder_snapshot_written_seconds",
+        "When that snapshot was written, in seconds since 1970; absent without near_cache.warm_start",
+        |view| snapshot(view, |t| &t.snapshot_written_at),
+    ),
+    counter(
+        "larder_snapshot_failures_total",
+        "Snapshots that could not be written, and one that was refused at the start; absent without near_cache.warm_start",
+        |view| snapshot(view, |t| &t.snapshot_failures),
+    ),
     Metric {
         name: "larder_cache_covered",
         kind: Kind::Gauge,
@@ -398,6 +413,10 @@ fn value(tally: &std::sync::atomic::AtomicU64) -> u64 {
 
 fn tallies(view: &View<'_>, pick: fn(&Tallies) -> &std::sync::atomic::AtomicU64) -> Vec<Reading> {
     single(value(pick(&view.app.near.tallies)))
+}
+
+fn snapshot(view: &View<'_>, pick: fn(&Tallies) -> &std::sync::atomic::AtomicU64) -> Vec<Reading> {
+    if view.app.config.near_cache.warm_start { tallies(view, pick) } else { Vec::new() }
 }
 
 fn covered(view: &View<'_>) -> Vec<Reading> {

@@ -26,6 +26,7 @@ use crate::origin::Origin;
 use crate::pubsub::Hub;
 use crate::route::Routes;
 use crate::session::clients::Clients;
+use crate::snapshot::Snapshot;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
@@ -68,6 +69,10 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     let app = Arc::new(assemble(config, source.to_string())?);
     *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
     *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
+    let snapshot = Snapshot::open(&app)?.map(Arc::new);
+    if let Some(snapshot) = &snapshot {
+        snapshot.load(&app);
+    }
 
     let mut threads = Vec::new();
     for number in 0..app.inboxes.len() {
@@ -99,6 +104,9 @@ async fn start(loaded: Loaded) -> Result<(), String> {
             }
         }
     }
+    if let Some(snapshot) = &snapshot {
+        tokio::spawn(Arc::clone(snapshot).keep(Arc::clone(&app)));
+    }
     say(&app, &banner(&app));
     for listener in listeners {
         tokio::spawn(accept(listener, Arc::clone(&app)));
@@ -112,6 +120,9 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     let patience = Instant::now() + FAREWELL;
     while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if let Some(snapshot) = &snapshot {
+        snapshot.finish(&app);
     }
     Ok(())
 }
@@ -220,7 +231,7 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
         && before.hash_fields == HashFields::LiveOn
     {
         // Replies that were kept for long, when hashes seemed to change only with a push.
-        origin.map().primaries().iter().for_each(|primary| app.near.flush(&primary.node.coverage));
+        origin.keepers(&origin.map()).for_each(|node| app.near.flush(&node.coverage));
     }
 }
 

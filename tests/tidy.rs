@@ -30,6 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "route",
             "security",
             "session",
+            "snapshot",
             "supervisor",
             "topology",
             "upstream",
@@ -41,6 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
+    ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("supervisor", &["app", "clock", "ladder", "origin", "upstream"]),
     (

@@ -31,15 +31,45 @@ impl Stamp {
         self.0 as u32 >= current.0 as u32
     }
 
-    /// Whether both belong to the same tracked connection.
+    /// Whether both belong to the same tracked connection: what was read under either was true at one moment.
     pub const fn same_connection(self, other: Self) -> bool {
-        self.0 >> 32 == other.0 >> 32
+        self.covered() && self.0 >> 32 == other.0 >> 32
+    }
+
+    /// Whether it is the present one of an endpoint whose invalidations arrive.
+    pub const fn is_current(self, current: Self) -> bool {
+        self.0 == current.0 && self.covered()
+    }
+
+    /// The number of the tracked connection; 0 if there was none.
+    pub const fn connection(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// For a reply that an earlier process has read: nothing covers it, and every flush from now on voids it.
+    pub fn of_the_past() -> Self {
+        Self(u64::from(flushes()))
+    }
+
+    /// For replies that an earlier process has read on one connection: the same, but that they belong together. It is of a
+    /// connection that no endpoint ever has.
+    pub fn of_a_past_connection() -> Self {
+        Self(u64::from(next_connection()) << 32 | Self::of_the_past().0)
     }
 }
 
 /// How many tracked connections and how many flushes there have been: their numbers are never used twice.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 static FLUSHES: AtomicU32 = AtomicU32::new(0);
+
+fn next_connection() -> u32 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1)
+}
+
+/// How many flushes there have been, of all endpoints.
+pub fn flushes() -> u32 {
+    FLUSHES.load(Ordering::Relaxed)
+}
 
 /// The coverage of one endpoint; shared by all workers.
 #[derive(Debug, Default)]
@@ -73,7 +103,7 @@ impl Coverage {
 
     /// A tracked connection is up: what is read on it from now on is covered until `until`.
     pub fn begin(&self, until: Micros) {
-        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+        let number = next_connection();
         self.until.store(until.0, Ordering::Release);
         self.proven_at.store(0, Ordering::Release);
         self.change(|stamp| u64::from(number) << 32 | stamp & u64::from(u32::MAX));
@@ -188,6 +218,26 @@ mod tests {
         one.flush();
         other.inherit(one.stamp());
         assert!(!read.survives(other.stamp()), "a flush of the owner before voids what was read there earlier");
+    }
+
+    #[test]
+    fn what_an_earlier_process_read_is_of_no_connection_until_a_flush_voids_it() {
+        let (alone, together, others) =
+            (Stamp::of_the_past(), Stamp::of_a_past_connection(), Stamp::of_a_past_connection());
+        assert!(together.same_connection(together) && !together.same_connection(others));
+        assert!(!alone.same_connection(alone), "nothing is known of when it was true");
+        let coverage = Coverage::default();
+        for _ in 0..3 {
+            coverage.begin(Micros(10));
+            let current = coverage.stamp();
+            for past in [alone, together] {
+                assert!(past.survives(current) && !past.is_current(current) && !past.same_connection(current));
+            }
+            coverage.lose();
+        }
+        coverage.flush();
+        assert!(!alone.survives(coverage.stamp()) && !together.survives(coverage.stamp()));
+        assert!(Stamp::of_the_past().survives(coverage.stamp()));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn freshness(form: &Form, current: Stamp, proof_until: Micros, now: Micros) 
         Freshness::Gone
     } else if now >= form.expires_at {
         Freshness::Expired
-    } else if form.stamp == current && now < proof_until {
+    } else if form.stamp.is_current(current) && now < proof_until {
         Freshness::Fresh
     } else {
         Freshness::Suspect
@@ -69,7 +69,7 @@ pub fn staleness(form: &Form, coverage: &Coverage, now: Micros, leniency: &Lenie
 /// expired, and whoever would tell of a change has not.
 #[inline]
 pub fn revalidates(form: &Form, coverage: &Coverage, now: Micros, window: Micros) -> bool {
-    form.stamp == coverage.stamp()
+    form.stamp.is_current(coverage.stamp())
         && now < coverage.until()
         && now >= form.expires_at
         && now < form.expires_at.plus(window).min(form.ends_at())
@@ -93,6 +93,12 @@ mod tests {
         assert_eq!(judge(STAMP, 50, 60), Freshness::Suspect);
         assert_eq!(judge(OTHER_CONNECTION, 1000, 60), Freshness::Suspect);
         assert_eq!(judge(AFTER_FLUSH, 1000, 60), Freshness::Gone);
+    }
+
+    #[test]
+    fn what_nothing_ever_covered_is_suspect_whatever_is_said_of_the_proof() {
+        // A heartbeat's answer that comes late may move the end of a proof that is none.
+        assert_eq!(freshness(&form(Stamp(3), Micros(100)), Stamp(3), Micros(1000), Micros(60)), Freshness::Suspect);
     }
 
     const NO_EXPIRED: Leniency = Leniency { max_stale: None, max_stale_negative: Micros(0), past_end: false };

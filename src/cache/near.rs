@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::coverage::{Coverage, Stamp};
+use super::coverage::{Coverage, Stamp, flushes};
 use super::entry::{Address, Entry, Parts, Query};
 use super::fills::{Fence, Fill, Fills, FormKey, Joined, Waiter};
 use super::freshness::{Freshness, freshness};
@@ -40,6 +40,10 @@ pub struct Tallies {
     pub invalidated_by_operator: AtomicU64,
     pub flushes: AtomicU64,
     pub coverage_lost: AtomicU64,
+    /// Replies in the snapshot when it was last read or written, and when (seconds since 1970) that was written.
+    pub snapshot_entries: AtomicU64,
+    pub snapshot_written_at: AtomicU64,
+    pub snapshot_failures: AtomicU64,
 }
 
 /// Adds one to a tally.
@@ -299,6 +303,29 @@ impl NearCache {
     /// Removes the entries of the keys for which `gone` is true. Walks the whole cache; for rare events.
     pub fn remove_where(&self, upstream: u16, gone: impl Fn(&[u8]) -> bool) {
         self.store.retain(|entry| entry.facts().upstream != upstream || !gone(entry.key()));
+    }
+
+    /// Every entry, for a snapshot. Walks the whole cache without holding anybody up.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.store.iter()
+    }
+
+    /// Takes in a reply of a snapshot, in front of the key's others. Whether it was small enough.
+    pub fn restore(&self, parts: &Parts<'_>) -> bool {
+        if (parts.key.len() + parts.args.len() + parts.reply.len()) as u64 > self.max_entry {
+            return false;
+        }
+        let older = self.store.peek(&Address { hash: parts.hash, upstream: parts.upstream, key: parts.key });
+        self.store.put(match older {
+            Some(older) => Entry::in_front_of(&older, parts, |_| true),
+            None => Entry::new(parts),
+        });
+        true
+    }
+
+    /// Grows whenever a reply comes, goes or is voided: equal at two moments, nothing of the kind has happened in between.
+    pub fn changes(&self) -> u64 {
+        self.store.changes().wrapping_add(u64::from(flushes()))
     }
 
     /// Number of keys.

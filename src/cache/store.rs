@@ -17,6 +17,7 @@ use super::entry::{Address, Entry, Slot};
 pub struct Store {
     cache: Cache<Slot, Entry, ByWeight, Prehashed, Evictions>,
     evicted: Arc<AtomicU64>,
+    changes: AtomicU64,
 }
 
 /// Small enough that a lock is rarely met, large enough that a shard's share of the budget holds large entries.
@@ -36,7 +37,7 @@ impl Store {
             .build()
             .expect("every option that quick_cache requires is set above");
         let cache = Cache::with_options(options, ByWeight, Prehashed, Evictions(Arc::clone(&evicted)));
-        Self { cache, evicted }
+        Self { cache, evicted, changes: AtomicU64::new(0) }
     }
 
     /// The entry of a key, and a mark that it was used.
@@ -52,18 +53,35 @@ impl Store {
 
     /// Puts `entry` in the place of what its key had.
     pub fn put(&self, entry: Entry) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let mut leaving = Leaving { replaced: Some(entry.facts().hash) };
         self.cache.insert_with_lifecycle(Slot(entry.clone()), entry, &mut leaving);
     }
 
     /// Removes what a key has.
     pub fn remove(&self, address: &Address<'_>) -> bool {
-        self.cache.remove(address).is_some()
+        let removed = self.cache.remove(address).is_some();
+        if removed {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        removed
     }
 
     /// Removes the entries for which `keep` is false. Walks the whole store.
     pub fn retain(&self, keep: impl Fn(&Entry) -> bool) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         self.cache.retain(|_, entry| keep(entry));
+    }
+
+    /// Every entry that is there from now to the end of the walk, and some that come or go meanwhile. A shard is locked for
+    /// one step at a time.
+    pub fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.cache.iter().map(|(_, entry)| entry)
+    }
+
+    /// Grows with everything that is put in or taken out.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Number of entries.

@@ -59,6 +59,11 @@ impl Display for Config {
         writeln!(f, "  ttl_jitter: {}", show_share(cache.ttl_jitter))?;
         writeln!(f, "  negative_ttl: {}", show_duration(cache.negative_ttl))?;
         writeln!(f, "  untracked_ttl: {}", show_duration(cache.untracked_ttl))?;
+        writeln!(f, "  warm_start: {}", cache.warm_start)?;
+        if cache.warm_start {
+            path(f, 2, "snapshot", Some(&cache.snapshot))?;
+            writeln!(f, "  snapshot_interval: {}", show_duration(cache.snapshot_interval))?;
+        }
         writeln!(f, "ladders:")?;
         for (name, steps) in &self.ladders {
             writeln!(f, "  {}:", Quoted(name))?;

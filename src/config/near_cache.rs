@@ -1,7 +1,10 @@
 //! How much the near-cache may hold, and how long an entry may live in it.
 
+use super::fault::Wrong;
+use super::listener::path;
 use super::section::Section;
 use super::units;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The near-cache of the whole process.
@@ -20,6 +23,13 @@ pub struct NearCache {
     pub negative_ttl: Duration,
     /// Longest life of an entry where nothing pushes invalidations (`coherence: ttl`). Default: 1s.
     pub untracked_ttl: Duration,
+    /// Keep a snapshot of the near-cache on disk, so that a Larder that starts while the upstream is down has something to answer
+    /// with. Default: false, because the file holds users' data as they are.
+    pub warm_start: bool,
+    /// The snapshot's file. Default: `larder.snapshot` in the working directory.
+    pub snapshot: PathBuf,
+    /// Time between two snapshots; one more is written at the end. Default: 60s: what a crash costs at most.
+    pub snapshot_interval: Duration,
 }
 
 // === impl NearCache ===
@@ -33,6 +43,9 @@ impl Default for NearCache {
             ttl_jitter: 0.1,
             negative_ttl: Duration::from_secs(5),
             untracked_ttl: Duration::from_secs(1),
+            warm_start: false,
+            snapshot: PathBuf::from("larder.snapshot"),
+            snapshot_interval: Duration::from_secs(60),
         }
     }
 }
@@ -40,6 +53,7 @@ impl Default for NearCache {
 impl NearCache {
     pub(super) fn read(mut section: Section<'_>) -> NearCache {
         let default = NearCache::default();
+        let warm_start = section.optional("warm_start", units::flag);
         let max_memory = section.value("max_memory", default.max_memory, units::size);
         let near_cache = NearCache {
             max_memory,
@@ -49,7 +63,17 @@ impl NearCache {
             ttl_jitter: section.value("ttl_jitter", default.ttl_jitter, units::share),
             negative_ttl: section.value("negative_ttl", default.negative_ttl, units::duration),
             untracked_ttl: section.value("untracked_ttl", default.untracked_ttl, units::duration),
+            warm_start: warm_start.unwrap_or(default.warm_start),
+            snapshot: section.value("snapshot", default.snapshot, path),
+            snapshot_interval: section.value("snapshot_interval", default.snapshot_interval, units::duration),
         };
+        let off = warm_start == Some(false) || !section.has("warm_start");
+        for key in ["snapshot", "snapshot_interval"] {
+            if off && section.has(key) {
+                let problem = format!("{key} says nothing without warm_start");
+                section.report(key, Wrong::new(problem, "add warm_start: true, or remove it"));
+            }
+        }
         section.finish();
         near_cache
     }

@@ -84,7 +84,7 @@ routes:
     stale: never
     on_miss: nil
   - {keys: ['*'], upstream: main, read_from: replica-preferred}
-near_cache: {max_memory: 64kb, ttl: 1m, ttl_jitter: 0%, negative_ttl: 1s, untracked_ttl: 2s}
+near_cache: {max_memory: 64kb, ttl: 1m, ttl_jitter: 0%, negative_ttl: 1s, untracked_ttl: 2s, warm_start: true, snapshot: target/s, snapshot_interval: 3s}
 ladders:
   mine: [{rung: stale-read-only, for: 1s}, {rung: passthrough}]
 admin: {address: 'localhost:9999'}
@@ -107,6 +107,8 @@ cluster_facade: true
     assert_eq!(route.cache.negative_ttl, Some(Duration::ZERO));
     assert_eq!((route.stale, route.on_miss), (Stale::Never, OnMiss::Nil));
     assert_eq!(config.near_cache.max_entry, 64 << 10, "the default shrinks with max_memory");
+    assert_eq!(config.near_cache.snapshot, std::path::Path::new("target/s"));
+    assert_eq!(config.near_cache.snapshot_interval, Duration::from_secs(3));
     assert_eq!(config.limits.max_request, 2 << 30, "the default grows with max_bulk");
     let ladder = &config.ladders["mine"];
     assert_eq!(ladder[0].max_stale, Some(Duration::from_secs(600)));
@@ -145,7 +147,7 @@ fn the_configuration_prints_as_a_file_that_reads_the_same() {
 listeners: [{address: '[::1]:1'}]
 upstreams: {a-b_c: {kind: redis, endpoints: ['unix:/a \"b\\é'], error: 1}}
 routes: [{keys: [\"\\x01\\n'\\\"\\\\\\\\*\", 'é#: *'], cache: {ttl: 7ms, commands: [GET]}}]
-near_cache: {ttl_jitter: 7%}
+near_cache: {ttl_jitter: 7%, warm_start: true, snapshot: \"s n\"}
 admin: {address: 127.0.0.1:1}
 workers: 2
 "

@@ -111,6 +111,12 @@ impl Origin {
         map.owner(key).unwrap_or(&self.vacancy)
     }
 
+    /// The nodes whose flushes void what the near-cache holds: the primaries, and the one that stands for nobody as long as keys have no
+    /// owner, since it is there that replies of a snapshot are found meanwhile.
+    pub fn keepers<'a>(&'a self, map: &'a Map) -> impl Iterator<Item = &'a Arc<Node>> {
+        map.primaries().iter().map(|primary| &primary.node).chain((!map.is_complete()).then_some(&self.vacancy))
+    }
+
     /// Where a node stands on a ladder.
     pub fn standing(&self, node: &Node, ladder: &Ladder, now: Micros) -> Standing {
         if self.is_well() {
@@ -197,6 +203,10 @@ impl Origin {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         map.version = self.version() + 1;
         let version = map.version;
+        if self.map.load().primaries().is_empty() {
+            let before = self.vacancy.coverage.stamp();
+            map.primaries().iter().for_each(|primary| primary.node.coverage.inherit(before));
+        }
         let map = Arc::new(map);
         let before = self.map.swap(Arc::clone(&map));
         self.version.store(version, Ordering::Release);

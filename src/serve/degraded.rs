@@ -99,7 +99,7 @@ pub(super) fn serve(
     }
     let effect = effect(spec, command);
     if matches!(effect, Effect::Write(_) | Effect::Everything) {
-        forget(session, &map, spec, command, effect);
+        forget(session, origin, &map, spec, command, effect);
     }
     if rung != Rung::Reject && effect == Effect::Read {
         if reads_from_replica(session, &map, spec, command) {
@@ -253,10 +253,10 @@ fn add<'a>(all: &mut Option<Needs<'a>>, need: Need<'a>) {
 }
 
 /// Leaves nothing of a write's keys in the cache.
-fn forget(session: &Session, map: &Map, spec: &Spec, command: &Command<'_>, effect: Effect) {
+fn forget(session: &Session, origin: &Origin, map: &Map, spec: &Spec, command: &Command<'_>, effect: Effect) {
     let near = &session.worker.app.near;
     if effect == Effect::Everything {
-        map.primaries().iter().for_each(|primary| near.flush(&primary.node.coverage));
+        origin.keepers(map).for_each(|node| near.flush(&node.coverage));
     }
     for_each_key(spec, command, |at, access| {
         if access == Access::Write {

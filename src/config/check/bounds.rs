@@ -1,8 +1,9 @@
 //! The near-cache, the limits and the workers: numbers that fit each other.
 
 use super::Findings;
-use crate::config::fault::Path;
-use crate::config::{Config, Workers, units};
+use crate::config::fault::{Path, Wrong};
+use crate::config::upstream::{reason, shown_path};
+use crate::config::{Config, Kind, Workers, units};
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     near_cache(config, findings);
@@ -36,6 +37,40 @@ fn near_cache(config: &Config, findings: &mut Findings) {
     } else if cache.max_memory > 0 {
         findings.at_least_one(path.key("max_entry"), cache.max_entry);
     }
+    if cache.warm_start {
+        if !config.upstreams.is_empty() && config.upstreams.values().all(|upstream| upstream.kind == Kind::Memory) {
+            findings.because(
+                path.key("warm_start"),
+                vec![Path::of(["upstreams"])],
+                "kind memory is answered without the near-cache, so there would be nothing to keep",
+                "remove it; the data of kind memory are gone when the process ends",
+            );
+        }
+        findings.positive(path.key("snapshot_interval"), cache.snapshot_interval);
+        if let Err(wrong) = place_of_snapshot(&cache.snapshot) {
+            findings.add(path.key("snapshot"), wrong.problem, wrong.remedy);
+        }
+    }
+}
+
+/// Whether a file could stand there. That it can be written is seen at the start, by writing beside it.
+fn place_of_snapshot(file: &std::path::Path) -> Result<(), Wrong> {
+    const REMEDY: &str = "write the path of a file in a directory that is there and that Larder's user may write to";
+    if file.file_name().is_none() || file.is_dir() {
+        return Err(Wrong::new(format!("\"{}\" is a directory, not a file", shown_path(file)), REMEDY));
+    }
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => std::path::Path::new("."),
+    };
+    let problem = match std::fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => "it is no directory".to_owned(),
+        Ok(found) if found.permissions().readonly() => "nobody may write to it".to_owned(),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such directory".to_owned(),
+        Err(error) => reason(&error),
+    };
+    Err(Wrong::new(format!("{} cannot hold the snapshot: {problem}", shown_path(directory)), REMEDY))
 }
 
 fn limits(config: &Config, findings: &mut Findings) {

@@ -101,6 +101,22 @@ fn faults_beside_the_upstream_are_found() {
         ("near_cache: {ttl: 0}", "0 has no unit | write 0s"),
         ("near_cache: {ttl: }", "near_cache.ttl: the value is missing"),
         ("near_cache: {ttl_jitter: 91%}", "near_cache.ttl_jitter: 91% would let"),
+        (
+            "near_cache: {snapshot: s}",
+            "near_cache.snapshot: snapshot says nothing without warm_start | add warm_start: true",
+        ),
+        ("near_cache: {warm_start: false, snapshot_interval: 1s}", "snapshot_interval says nothing without warm_start"),
+        ("near_cache: {warm_start: maybe, snapshot: s}", "\"maybe\" is not true or false"),
+        ("near_cache: {warm_start: true, snapshot_interval: 0s}", "near_cache.snapshot_interval: 0s is no time"),
+        (
+            "near_cache: {warm_start: true, snapshot: /no/such/place/s}",
+            "near_cache.snapshot: /no/such/place cannot hold",
+        ),
+        ("near_cache: {warm_start: true, snapshot: src}", "near_cache.snapshot: \"src\" is a directory, not a file"),
+        (
+            "near_cache: {warm_start: true, snapshot: Cargo.toml/s}",
+            "Cargo.toml cannot hold the snapshot: it is no directory",
+        ),
         ("admin: {address: 0.0.0.0:1}", "admin.address: 0.0.0.0:1 can be reached from other machines"),
         ("admin: {address: host:1}", "is not an IP address with a port"),
         ("allow_admin: 1", "allow_admin: the number 1 stands where true or false belongs"),
@@ -153,6 +169,13 @@ fn listeners_are_private_unless_it_is_said_otherwise() {
     let twice = format!("listeners: [{{address: 127.0.0.1:1}}, {{address: 127.0.0.1:1}}]\n{upstreams}");
     assert!(faults(&twice)[0].contains("listeners[1].address: 127.0.0.1:1 is already listeners[0]"));
     good(&format!("listeners: [{{address: 127.0.0.1:0}}, {{address: 127.0.0.1:0}}]\n{upstreams}"));
+}
+
+#[test]
+fn a_warm_start_needs_a_near_cache() {
+    let found =
+        faults("listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: memory}}\nnear_cache: {warm_start: true}\n");
+    assert!(found.len() == 1 && found[0].contains("near_cache.warm_start: kind memory is answered"), "{found:?}");
 }
 
 #[test]

@@ -114,9 +114,9 @@ fn invalidate(request: &mut Request<'_>) {
 fn flush(request: &mut Request<'_>) {
     let app = request.app();
     if let Some(origin) = app.origin() {
-        for primary in origin.map().primaries() {
+        for node in origin.keepers(&origin.map()) {
             // Void at once by the stamp; the walk only gives the memory back.
-            let coverage = &primary.node.coverage;
+            let coverage = &node.coverage;
             app.near.flush(coverage);
             app.near.sweep(UPSTREAM, coverage.stamp());
         }
