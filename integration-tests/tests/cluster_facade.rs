@@ -121,7 +121,7 @@ fn info_and_hello_say_that_it_is_a_cluster() {
 }
 
 #[test]
-fn without_the_facade_no_node_of_a_cluster_is_ever_told_of() {
+fn t59_without_the_facade_no_node_of_a_cluster_is_ever_told_of() {
     let cluster = Cluster::start_primaries(3);
     let larder = Larder::start_with(&Settings::cluster(&cluster));
     let plain = Redis::start();

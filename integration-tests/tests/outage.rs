@@ -176,7 +176,7 @@ fn a_tracked_connection_killed_at_the_origin_is_made_anew() {
 
 /// The link is silent, nobody says that it is broken: the heartbeat must find out.
 #[test]
-fn pushes_that_are_held_back_do_not_keep_a_value_fresh() {
+fn t60_pushes_that_are_held_back_do_not_keep_a_value_fresh() {
     silent_loss(|cutter| cutter.hold(Scope::Tracked, Direction::FromOrigin));
 }
 
@@ -255,7 +255,7 @@ fn a_frozen_origin_gives_errors_in_time_and_no_fresh_answers() {
 }
 
 #[test]
-fn a_write_whose_answer_is_lost_is_not_sent_again() {
+fn t47_a_write_whose_answer_is_lost_is_not_sent_again() {
     let origin = Redis::start();
     let cutter = Cutter::start(origin.address());
     let larder = start_larder(&cutter);

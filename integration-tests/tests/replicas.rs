@@ -159,7 +159,7 @@ fn a_replica_that_is_gone_or_silent_is_no_error() {
 
 /// It lags, and says what it has; only the routes that allow it ask it.
 #[test]
-fn a_replica_that_lags_shows_old_data_on_its_routes_only() {
+fn t15_a_replica_that_lags_shows_old_data_on_its_routes_only() {
     let servers = Replicated::start(1);
     let larder = Larder::start_with(&with_routes(Settings::with_replicas(&servers)));
     let mut client = larder.connect();

@@ -12,8 +12,9 @@ use larder_integration_tests::coherence::unit::World;
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::wait;
 
-/// How long a silent failure may go unnoticed is a matter of the heartbeat; the checker allows a second.
-const HEARTBEAT: &str = "heartbeat: {interval: 100ms, timeout: 400ms}";
+/// How long a silent failure may go unnoticed is a matter of the heartbeat; the checker allows a second. Not much less: a
+/// server that waits for a core must not be taken for one that is gone.
+const HEARTBEAT: &str = "heartbeat: {interval: 100ms, timeout: 800ms}";
 
 fn duration() -> Duration {
     let seconds = env::var("LARDER_COHERENCE_SECONDS").ok();

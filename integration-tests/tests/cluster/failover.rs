@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// One after the other on one cluster, each as the one before has left it.
 #[test]
-fn primaries_that_are_replaced() {
+fn t17_primaries_that_are_replaced() {
     let mut cluster = Cluster::start();
     let larder = Larder::start_with(&Settings::cluster(&cluster).upstream(HEARTBEAT));
     a_primary_goes_and_comes_back_by_order(&cluster, &larder);

@@ -18,7 +18,7 @@ const NEAR_CACHE: &str = "near_cache: {negative_ttl: 60s}";
 const HEARTBEAT: &str = "heartbeat: {interval: 100ms, timeout: 400ms}";
 
 #[test]
-fn slots_on_the_move() {
+fn t16_slots_on_the_move() {
     let cluster = Cluster::start_primaries(3);
     let larder = Larder::start_with(&Settings::cluster(&cluster).section(NEAR_CACHE).upstream(HEARTBEAT));
     let cases: &[crate::Case] = &[

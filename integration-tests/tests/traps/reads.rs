@@ -131,7 +131,7 @@ fn calls_at_the_origin(origin: &Redis, command: &str) -> usize {
 
 /// T32, T58: commands that look like reads and change something do it each time, in every spelling.
 #[test]
-fn t32_reads_that_write_are_carried_out_each_time() {
+fn t32_t58_reads_that_write_are_carried_out_each_time() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
     let (mut direct, mut client) = (origin.connect(), larder.connect());
