@@ -38,8 +38,6 @@ pub struct App {
     pub ladders: Ladders,
     /// How far the cache would carry.
     pub runway: Runway,
-    /// A store without keys: what a key gets that does not exist.
-    pub void: Memory,
     /// Clients that keep replies have been given some that were not fresh.
     pub stale_told: AtomicBool,
     /// The near-cache.

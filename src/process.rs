@@ -156,7 +156,6 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         ladders: Ladders::of(&config),
         routes: Routes::of(&config, &Ladders::of(&config)),
         runway: Runway::default(),
-        void: Memory::new(0),
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         backend,

@@ -8,7 +8,7 @@ use larder_integration_tests::client::{Client, Protocol};
 use larder_integration_tests::cluster::Cluster;
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::process::Signal;
-use larder_integration_tests::program::run;
+use larder_integration_tests::program::{Program, run};
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::scratch::Scratch;
@@ -272,8 +272,9 @@ fn two_larders_do_not_share_a_snapshot() {
     );
     fs::write(&file, yaml).expect("the scratch directory is writable");
     let second = || {
-        let output = run(&["--config", &file.display().to_string()]);
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        // (One that starts all the same ends with the test.)
+        let mut program = Program::start(&["--config", &file.display().to_string()]);
+        (program.exit_code(), program.output())
     };
     let (code, words) = second();
     assert!(code == Some(1) && words.contains("belongs to another Larder that is running"), "{code:?}: {words}");

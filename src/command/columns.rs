@@ -136,6 +136,37 @@ pub struct Cacheable {
     pub shape: Shape,
     /// A hash's field may expire unseen (HEXPIRE); such replies are kept only shortly where the upstream has it.
     pub hash_fields: bool,
+    /// What a key gets that does not exist.
+    pub missing: Missing,
+}
+
+/// The reply to a read of a key that does not exist, as Redis's command reference has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It depends on the options.
+    Unknown,
+    /// Null.
+    Null,
+    /// 0.
+    Zero,
+    /// -2.
+    MinusTwo,
+    /// An empty bulk string.
+    Text,
+    /// The word `none`.
+    None,
+    /// An empty array.
+    Array,
+    /// An empty map.
+    Map,
+    /// An empty set.
+    Set,
+    /// A null for each argument behind the key.
+    NullEach,
+    /// A null array for each of them.
+    NullArrayEach,
+    /// 0 for each of them.
+    ZeroEach,
 }
 
 /// Which part of a command a cached reply stands for.

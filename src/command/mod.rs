@@ -24,7 +24,7 @@ pub mod upstream;
 #[cfg(test)]
 mod testing;
 
-pub use columns::{Cacheable, Form, Lease, Local, Nulls, Options, Shape, Timeout, Way};
+pub use columns::{Cacheable, Form, Lease, Local, Missing, Nulls, Options, Shape, Timeout, Way};
 pub use effect::{Effect, Reach, block_time, cacheable, effect, way, with_block_time};
 pub use keys::{Access, Coverage, KeySpec, for_each_key};
 pub use policy::{RequestPolicy, ResponsePolicy};

@@ -11,29 +11,24 @@
 //! route, hence a ladder, and a node, hence a rung on it, and the worst of these decides. A write that is not sent leaves nothing of
 //! its keys in the cache: who has tried to write is not shown what was there before.
 
+mod cached;
+
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use smallvec::SmallVec;
 
 use super::forward::{arguments, lane};
-use super::reads::answer_from;
 use super::{Flow, may_ask_cache, transaction};
 use crate::app::App;
-use crate::cache::freshness::staleness;
 use crate::cache::near::Cause;
-use crate::cache::{Freshness, Query, Stamp};
 use crate::clock::Micros;
-use crate::command::{
-    Access, Cacheable, Effect, Form, Lease, Quoted, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way,
-};
+use crate::command::{Access, Effect, Lease, Quoted, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way};
 use crate::ladder::{Rung, Standing};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
-use crate::session::{Session, Staleness, State};
-use crate::tracking::{self, Who};
+use crate::session::{Session, State};
+use cached::from_cache;
+pub(super) use cached::{Found, preface};
 
 /// How it goes on with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,192 +287,4 @@ fn words(origin: &Origin, need: &Need<'_>, code: &str, what: &str, now: Micros) 
     let (name, address, reason) = (&origin.name, &need.node.endpoint.address, origin.reason(need.node, now));
     let (rung, since) = (need.standing.rung.name(), now.since(need.standing.since).duration().as_secs());
     format!("{code} upstream '{name}' at {address} is not asked ({rung} since {since}s: {reason}): {what}")
-}
-
-// === from the cache ===
-
-/// A reply from the cache.
-pub(super) struct Found {
-    /// As the client gets it.
-    pub reply: Vec<u8>,
-    /// How long ago it was known to be true.
-    age: Micros,
-    rung: Rung,
-}
-
-impl Found {
-    /// What stands before a reply that is not fresh, for a client that wants to know.
-    pub fn preface(&self, staleness: Staleness, proto: Proto) -> Vec<u8> {
-        preface(staleness, proto, self.rung, self.age)
-    }
-}
-
-/// An attribute with the rung and the age of a reply, for a client that wants to know and can be told.
-pub(super) fn preface(staleness: Staleness, proto: Proto, rung: Rung, age: Micros) -> Vec<u8> {
-    let mut out = Vec::new();
-    if staleness == Staleness::Stated && proto == Proto::Resp3 && age > Micros(0) {
-        out.extend_from_slice(b"|2\r\n");
-        encode::bulk(&mut out, b"rung");
-        encode::bulk(&mut out, rung.name().as_bytes());
-        encode::bulk(&mut out, b"age-ms");
-        encode::integer(&mut out, i64::try_from(age.0.div_ceil(1000)).unwrap_or(i64::MAX));
-    }
-    out
-}
-
-/// What the reply of a key is to the whole reply.
-#[derive(Clone, Copy)]
-enum Part<'a> {
-    /// It is the reply to this command.
-    Whole(&'a Spec, &'a Command<'a>),
-    /// An element of an array.
-    Element,
-    /// A number that is added.
-    Summand,
-}
-
-/// What came of looking for the replies of several keys.
-struct Search<'a> {
-    origin: &'a Origin,
-    map: &'a Map,
-    reply: Vec<u8>,
-    age: Micros,
-    rung: Rung,
-    /// The keys' words, to see whether anything happened meanwhile.
-    words: SmallVec<[(u64, u64); 16]>,
-    /// Under which connection the replies of each node were read.
-    stamps: SmallVec<[(&'a Node, Stamp); 4]>,
-    exist: i64,
-}
-
-/// Nothing that may be served.
-struct Nothing;
-
-/// The reply to a read whose nodes are all down.
-fn from_cache(
-    session: &Rc<Session>,
-    state: &mut State,
-    origin: &Origin,
-    map: &Map,
-    spec: &Spec,
-    command: &Command<'_>,
-    kind: Cacheable,
-) -> Result<Found, Nothing> {
-    let worker = &session.worker;
-    let get = worker.get_row();
-    let several = kind.form == Form::Mget || kind.form == Form::Exists && command.len() > 2;
-    let row = if kind.form == Form::Mget { get.as_deref().ok_or(Nothing)? } else { spec };
-    let keys = if several { command.len() - 1 } else { 1 };
-    if state.tracks() {
-        let who = Who { worker: worker.number, session: session.id };
-        tracking::note(&worker.app, who, command.args(1).take(keys));
-        worker.app.stale_told.store(true, Ordering::Release);
-    }
-    let mut search = Search {
-        origin,
-        map,
-        reply: Vec::new(),
-        age: Micros(0),
-        rung: Rung::Normal,
-        words: SmallVec::new(),
-        stamps: SmallVec::new(),
-        exist: 0,
-    };
-    if kind.form == Form::Mget {
-        encode::array(&mut search.reply, keys);
-    }
-    let part = match kind.form {
-        Form::Mget => Part::Element,
-        Form::Exists if several => Part::Summand,
-        Form::Exists | Form::Key => Part::Whole(spec, command),
-    };
-    for key in command.args(1).take(keys) {
-        search.key(session, state, (row, key), part)?;
-    }
-    if let Part::Summand = part {
-        encode::integer(&mut search.reply, search.exist);
-    }
-    let near = &worker.app.near;
-    if several && search.words.iter().any(|(hash, word)| near.word(*hash) != *word) {
-        return Err(Nothing);
-    }
-    if search.age > Micros(0) {
-        worker.counters.stale_answer(search.age.0);
-    }
-    Ok(Found { reply: search.reply, age: search.age, rung: search.rung })
-}
-
-impl<'a> Search<'a> {
-    /// Looks for the reply of one key.
-    fn key(
-        &mut self,
-        session: &Session,
-        state: &State,
-        (row, key): (&Spec, &[u8]),
-        part: Part<'_>,
-    ) -> Result<(), Nothing> {
-        let worker = &session.worker;
-        let (app, origin) = (&worker.app, self.origin);
-        let node = origin.answering(self.map, key);
-        let args = if let Part::Whole(_, command) = part { command.behind(1) } else { b"" };
-        let policy = app.routes.find(key);
-        let standing = origin.standing(node, app.ladders.get(policy.ladder), state.now);
-        let leniency = policy.leniency(&standing, state.staleness == Staleness::Refused);
-        let hash = app.near.hash(UPSTREAM, key);
-        let query = Query { hash, upstream: UPSTREAM, database: state.database as u16, command: row.number, key, args };
-        worker.sketch.borrow_mut().record(hash, key);
-        self.rung = self.rung.max(standing.rung);
-        self.words.push((hash, app.near.word(hash)));
-        let found = app.near.find(&query, &node.coverage, state.now, |form, worth| {
-            let age = match &leniency {
-                Some(leniency) => staleness(form.facts(), &node.coverage, state.now, leniency),
-                None => (worth == Freshness::Fresh).then_some(Micros(0)),
-            };
-            age.map(|age| (form.clone(), age))
-        });
-        let Some((entry, age)) = found.flatten().filter(|_| policy.caches(row)) else {
-            worker.counters.misses.add(1);
-            return self.nothing(session, state, policy, part);
-        };
-        match age {
-            Micros(0) => worker.counters.hits.add(1),
-            _ => {
-                worker.counters.misses.add(1);
-                worker.counters.at_hand.add(1);
-            }
-        }
-        // Entries of one connection are true as of one instant, up to which its pushes were seen.
-        let stamp = entry.facts().stamp;
-        match self.stamps.iter().find(|(of, _)| of.number == node.number) {
-            Some((_, first)) if !first.same_connection(stamp) => return Err(Nothing),
-            Some(_) => {}
-            None => self.stamps.push((node, stamp)),
-        }
-        self.age = self.age.max(age);
-        match part {
-            Part::Summand => self.exist += i64::from(entry.reply() == b":1\r\n"),
-            Part::Element | Part::Whole(..) => answer_from(&mut self.reply, state.proto, &entry),
-        }
-        Ok(())
-    }
-
-    /// There is no reply for a key: what a key gets that does not exist, if its route wants that.
-    fn nothing(&mut self, session: &Session, state: &State, policy: &Policy, part: Part<'_>) -> Result<(), Nothing> {
-        if !policy.nil_on_miss {
-            return Err(Nothing);
-        }
-        match part {
-            Part::Summand => {}
-            Part::Element => encode::null(&mut self.reply, state.proto),
-            Part::Whole(row, command) => {
-                let start = self.reply.len();
-                session.worker.app.void.execute(&row.name, command, 0, state.proto, &mut self.reply);
-                if self.reply.get(start) == Some(&b'-') {
-                    // A command that the store in this process does not have.
-                    return Err(Nothing);
-                }
-            }
-        }
-        Ok(())
-    }
 }

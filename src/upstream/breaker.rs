@@ -8,7 +8,8 @@
 //! since it was begun. A slow command is no such thing as long as the server answers others.
 //!
 //! An endpoint that fails again soon after it was well is not believed at once the next time: it has to stay well for a while, which
-//! doubles up to `reset_timeout`. The outage counts as one, from its first failure on.
+//! doubles up to `reset_timeout`. The outage counts as one: it goes on where it was, and the time in between, when it was well, is no part
+//! of it, or a server that fails for a moment now and then would be on the last rung within the hour.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -34,7 +35,7 @@ pub enum State {
 /// An endpoint that is not asked: since when, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// When the breaker opened; of an endpoint that came back and failed again, when it opened first.
+    /// When the breaker opened; of an endpoint that came back and failed again, as long before that as it had been down.
     pub since: Micros,
     /// What failed, in words.
     pub why: Arc<str>,
@@ -208,7 +209,7 @@ impl Breaker {
                 None => Micros(0),
                 Some(_) => Micros(inner.hold.0 * 2).max(FIRST_HOLD).min(Micros::of(self.settings.reset_timeout)),
             };
-            let since = again.map_or(now, |(outage, _)| outage.since);
+            let since = again.map_or(now, |(outage, over)| Micros(now.0 - over.since(outage.since).0));
             inner.outage = Some(Outage { since, why });
             self.enter(State::Open);
         }

@@ -4,6 +4,7 @@
 
 mod drills;
 mod faults;
+mod missing;
 mod recovery;
 mod revalidate;
 mod rungs;

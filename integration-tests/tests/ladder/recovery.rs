@@ -126,6 +126,28 @@ fn a_link_that_comes_and_goes_does_not_flap_the_ladder() {
     assert_eq!(rig.larder.say("SET k w"), Reply::ok());
 }
 
+/// It is the same outage, and the time in between, when all was well, is no part of it.
+#[test]
+fn an_outage_that_comes_back_goes_on_where_it_was() {
+    let rig = Rig::start("");
+    let since = || standing::standings(&rig.larder)[0].since();
+    rig.cutter.refuse();
+    let began = Instant::now();
+    wait::until("it is known", || standing::standings(&rig.larder)[0].rung() == "local-only");
+    thread::sleep(Duration::from_millis(500));
+    let first = since();
+    rig.heal();
+    let well = Duration::from_secs(1);
+    thread::sleep(well);
+    rig.fail();
+    let (second, all) = (since(), began.elapsed());
+    eprintln!("down for {first:?}, and after a second of rest for {second:?}, {all:?} after the beginning");
+    assert!(second >= first, "it begins anew");
+    // (It is told to a tenth of a second.)
+    assert!(second + well <= all + Duration::from_millis(100), "the rest counts as well");
+    rig.heal();
+}
+
 /// T56: writes in the rung that leaves the cache aside invalidate all the same, those of others too.
 #[test]
 fn writes_during_passthrough_are_seen_after_it() {

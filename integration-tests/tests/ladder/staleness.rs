@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use larder_integration_tests::client::{Client, Protocol};
+use larder_integration_tests::cutter::Scope;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::{standing, wait};
 
@@ -45,7 +46,8 @@ fn nothing_is_served_beyond_its_stale_budget_nor_beyond_the_expiry_of_its_key() 
     for key in ["ends", "past:ends", "local:ends"] {
         assert_eq!(origin.call(&["SET", key, "v", "PX", "1000"]), Reply::ok());
     }
-    let ends = Instant::now() + Duration::from_millis(1000);
+    // (Redis counts in whole milliseconds.)
+    let ends = Instant::now() + Duration::from_millis(1002);
     for words in ["GET ends", "GET past:ends", "GET local:ends", "GET missing", "GET short:k"] {
         // (Once more for the short one, whose life may be over.)
         assert!(rig.larder.say(words).error().is_none());
@@ -117,6 +119,8 @@ fn an_answer_that_is_not_fresh_tells_its_age_to_who_wants_to_know() {
     // A refusal is no stale answer.
     assert!(told.call_raw(&["GET", "none"]).starts_with(b"-MASTERDOWN"));
     // RESP2 has no attributes.
+    let refused = plain[0].say("LARDER STALENESS ON");
+    assert!(refused.error().is_some_and(|text| text.contains("RESP3")), "{refused:?}");
     told.hello(Protocol::Resp2);
     assert_eq!(told.call_raw(&["GET", "k"]), b"$5\r\nvalue\r\n");
     rig.heal();
@@ -194,4 +198,30 @@ fn a_write_of_unknown_fate_hides_the_older_value_for_the_outage() {
     assert_eq!(rig.larder.say("GET other"), Reply::bulk("v"));
     rig.heal();
     wait::until("it is read anew", || rig.larder.say("GET k") == Reply::bulk("old"));
+}
+
+/// C7: what was read over two connections was never seen to be true at one instant.
+#[test]
+fn keys_that_were_read_over_different_connections_are_not_put_together() {
+    let rig = Rig::start("");
+    rig.cache("a", "1");
+    rig.warm("EXISTS a");
+    rig.cutter.cut(Scope::Tracked);
+    wait::until("there is another", || rig.cutter.open(Scope::Tracked) == 1);
+    // Nobody tells of this one, and nobody has asked for it since.
+    assert_eq!(rig.origin.say("MSET a 2 b 2"), Reply::ok());
+    for key in ["b", "c"] {
+        rig.cache(key, "2");
+        rig.warm(&format!("EXISTS {key}"));
+    }
+    rig.fail();
+    let mut client = rig.larder.connect();
+    assert_eq!(client.say("MGET b c"), Reply::Array(vec![Reply::bulk("2"), Reply::bulk("2")]));
+    assert_eq!(client.say("EXISTS b c"), Reply::Integer(2));
+    for words in ["MGET a b", "EXISTS a b"] {
+        assert_refused(&client.say(words), "MASTERDOWN", "local-only");
+    }
+    assert_eq!(client.say("GET a"), Reply::bulk("1"), "alone it is stale and no more");
+    rig.heal();
+    assert_eq!(client.say("MGET a b"), Reply::Array(vec![Reply::bulk("2"), Reply::bulk("2")]));
 }

@@ -16,7 +16,7 @@
 //! * `public`: MODULE LIST, which libraries ask to learn what they may use; it changes nothing and gives nothing away.
 //! * `REFUSED`: changes a connection that clients share, or takes it out of the protocol, with no answer of our own.
 
-use super::{Cacheable, Form, Lease, Local, Nulls, Options, Row, Shape, Timeout, Way};
+use super::{Cacheable, Form, Lease, Local, Missing, Nulls, Options, Row, Shape, Timeout, Way};
 use crate::command::effect::{Effect, Reach};
 use crate::command::policy::{RequestPolicy, ResponsePolicy};
 
@@ -42,15 +42,26 @@ const CACHED_NULL_ARRAY: Row = cached(Form::Key, Nulls::Array);
 const CACHED_SCORES: Row = Row { options: Options::Scores, ..CACHED };
 const CACHED_MGET: Row = cached(Form::Mget, Nulls::Bulk);
 const CACHED_EXISTS: Row = cached(Form::Exists, Nulls::Bulk);
-const CACHED_HASH: Row =
-    Row { cacheable: Some(Cacheable { form: Form::Key, shape: shape(Nulls::Bulk), hash_fields: true }), ..PLAIN };
+const CACHED_HASH: Row = match CACHED.cacheable {
+    Some(cacheable) => Row { cacheable: Some(Cacheable { hash_fields: true, ..cacheable }), ..CACHED },
+    None => CACHED,
+};
 
 const fn shape(nulls: Nulls) -> Shape {
     Shape { nulls, pairs: false }
 }
 
 const fn cached(form: Form, nulls: Nulls) -> Row {
-    Row { cacheable: Some(Cacheable { form, shape: shape(nulls), hash_fields: false }), ..PLAIN }
+    let cacheable = Cacheable { form, shape: shape(nulls), hash_fields: false, missing: Missing::Unknown };
+    Row { cacheable: Some(cacheable), ..PLAIN }
+}
+
+/// With what a key gets that does not exist.
+const fn absent(row: Row, missing: Missing) -> Row {
+    match row.cacheable {
+        Some(cacheable) => Row { cacheable: Some(Cacheable { missing, ..cacheable }), ..row },
+        None => row,
+    }
 }
 
 const fn local(local: Local) -> Row {
@@ -109,7 +120,7 @@ pub static ROWS: &[(&str, Row)] = &[
     ("auth", local(Local::Auth)),
     ("bgrewriteaof", every_shard(INERT, ResponsePolicy::AllSucceeded)),
     ("bgsave", every_shard(INERT, ResponsePolicy::AllSucceeded)),
-    ("bitcount", CACHED),
+    ("bitcount", absent(CACHED, Missing::Zero)),
     ("bitfield", options(Options::Bitfield)),
     ("bitfield_ro", CACHED),
     ("bitpos", CACHED),
@@ -185,8 +196,8 @@ pub static ROWS: &[(&str, Row)] = &[
     ("discard", TRANSACTION),
     ("echo", local(Local::Echo)),
     ("exec", TRANSACTION),
-    ("exists", CACHED_EXISTS),
-    ("expiretime", CACHED),
+    ("exists", absent(CACHED_EXISTS, Missing::Zero)),
+    ("expiretime", absent(CACHED, Missing::MinusTwo)),
     ("failover", of_a_node(EVERYTHING)),
     ("flushall", EVERYTHING),
     ("flushdb", EVERYTHING),
@@ -195,26 +206,26 @@ pub static ROWS: &[(&str, Row)] = &[
     ("function|kill", INERT),
     ("function|list", INERT),
     ("function|stats", undivided(INERT)),
-    ("geodist", CACHED),
-    ("geohash", CACHED),
-    ("geopos", CACHED_NULL_ARRAY),
+    ("geodist", absent(CACHED, Missing::Null)),
+    ("geohash", absent(CACHED, Missing::NullEach)),
+    ("geopos", absent(CACHED_NULL_ARRAY, Missing::NullArrayEach)),
     ("georadius", options(Options::Georadius)),
-    ("georadius_ro", CACHED),
+    ("georadius_ro", absent(CACHED, Missing::Array)),
     ("georadiusbymember", options(Options::Georadius)),
-    ("georadiusbymember_ro", CACHED),
-    ("geosearch", CACHED),
-    ("get", CACHED),
-    ("getbit", CACHED),
-    ("getrange", CACHED),
+    ("georadiusbymember_ro", absent(CACHED, Missing::Array)),
+    ("geosearch", absent(CACHED, Missing::Array)),
+    ("get", absent(CACHED, Missing::Null)),
+    ("getbit", absent(CACHED, Missing::Zero)),
+    ("getrange", absent(CACHED, Missing::Text)),
     ("hello", local(Local::Hello)),
-    ("hexists", CACHED_HASH),
-    ("hget", CACHED_HASH),
-    ("hgetall", CACHED_HASH),
-    ("hkeys", CACHED_HASH),
-    ("hlen", CACHED_HASH),
-    ("hmget", CACHED_HASH),
-    ("hstrlen", CACHED_HASH),
-    ("hvals", CACHED_HASH),
+    ("hexists", absent(CACHED_HASH, Missing::Zero)),
+    ("hget", absent(CACHED_HASH, Missing::Null)),
+    ("hgetall", absent(CACHED_HASH, Missing::Map)),
+    ("hkeys", absent(CACHED_HASH, Missing::Array)),
+    ("hlen", absent(CACHED_HASH, Missing::Zero)),
+    ("hmget", absent(CACHED_HASH, Missing::NullEach)),
+    ("hstrlen", absent(CACHED_HASH, Missing::Zero)),
+    ("hvals", absent(CACHED_HASH, Missing::Array)),
     ("info", local(Local::Info)),
     ("larder", local(Local::Larder)),
     ("larder|explain", local(Local::Larder)),
@@ -234,17 +245,17 @@ pub static ROWS: &[(&str, Row)] = &[
     ("latency|history", joined(INERT, ResponsePolicy::Default)),
     ("latency|latest", joined(INERT, ResponsePolicy::Default)),
     ("latency|reset", INERT),
-    ("lindex", CACHED),
-    ("llen", CACHED),
+    ("lindex", absent(CACHED, Missing::Null)),
+    ("llen", absent(CACHED, Missing::Zero)),
     ("lolwut", INERT),
     ("lpos", CACHED),
-    ("lrange", CACHED),
+    ("lrange", absent(CACHED, Missing::Array)),
     ("memory|doctor", report(INERT)),
     ("memory|help", INERT),
     ("memory|malloc-stats", report(INERT)),
     ("memory|purge", INERT),
     ("memory|stats", undivided(INERT)),
-    ("mget", CACHED_MGET),
+    ("mget", absent(CACHED_MGET, Missing::Null)),
     ("migrate", options(Options::Migrate)),
     ("module|help", INERT),
     ("module|list", Row { public: true, ..INERT }),
@@ -255,7 +266,7 @@ pub static ROWS: &[(&str, Row)] = &[
     ("msetnx", undivided(PLAIN)),
     ("multi", TRANSACTION),
     ("object|help", INERT),
-    ("pexpiretime", CACHED),
+    ("pexpiretime", absent(CACHED, Missing::MinusTwo)),
     ("pfcount", writes(Reach::Named)),
     ("ping", local(Local::Ping)),
     ("psubscribe", local(Local::Subscribe)),
@@ -277,7 +288,7 @@ pub static ROWS: &[(&str, Row)] = &[
     ("reset", local(Local::Reset)),
     ("role", INERT),
     ("save", every_shard(INERT, ResponsePolicy::AllSucceeded)),
-    ("scard", CACHED),
+    ("scard", absent(CACHED, Missing::Zero)),
     ("script|debug", REFUSED),
     ("script|exists", INERT),
     ("script|flush", INERT),
@@ -287,48 +298,48 @@ pub static ROWS: &[(&str, Row)] = &[
     ("select", local(Local::Select)),
     ("set", options(Options::Set)),
     ("shutdown", of_a_node(EVERYTHING)),
-    ("sismember", CACHED),
+    ("sismember", absent(CACHED, Missing::Zero)),
     ("slaveof", of_a_node(EVERYTHING)),
     ("slowlog|get", INERT),
     ("slowlog|help", INERT),
     ("slowlog|len", INERT),
     ("slowlog|reset", INERT),
-    ("smembers", CACHED),
-    ("smismember", CACHED),
+    ("smembers", absent(CACHED, Missing::Set)),
+    ("smismember", absent(CACHED, Missing::ZeroEach)),
     ("sort", options(Options::Sort)),
     ("sort_ro", options(Options::Sort)),
     ("spublish", INERT),
     ("ssubscribe", local(Local::Subscribe)),
-    ("strlen", CACHED),
+    ("strlen", absent(CACHED, Missing::Zero)),
     ("subscribe", local(Local::Subscribe)),
-    ("substr", CACHED),
+    ("substr", absent(CACHED, Missing::Text)),
     ("sunsubscribe", local(Local::Unsubscribe)),
     ("swapdb", EVERYTHING),
     ("sync", REFUSED),
     ("time", INERT),
-    ("type", CACHED),
+    ("type", absent(CACHED, Missing::None)),
     ("unsubscribe", local(Local::Unsubscribe)),
     ("unwatch", TRANSACTION),
     ("wait", Row { way: Way::Leased(Lease::Wait), ..INERT }),
     ("watch", TRANSACTION),
     ("xgroup|help", INERT),
     ("xinfo|help", INERT),
-    ("xlen", CACHED),
-    ("xrange", CACHED_NULL_ARRAY),
+    ("xlen", absent(CACHED, Missing::Zero)),
+    ("xrange", absent(CACHED_NULL_ARRAY, Missing::Array)),
     ("xread", options(Options::Streams)),
     ("xreadgroup", options(Options::Streams)),
-    ("xrevrange", CACHED_NULL_ARRAY),
-    ("zcard", CACHED),
-    ("zcount", CACHED),
-    ("zlexcount", CACHED),
-    ("zmscore", CACHED),
-    ("zrange", CACHED_SCORES),
-    ("zrangebylex", CACHED),
-    ("zrangebyscore", CACHED_SCORES),
-    ("zrank", CACHED),
-    ("zrevrange", CACHED_SCORES),
-    ("zrevrangebylex", CACHED),
-    ("zrevrangebyscore", CACHED_SCORES),
-    ("zrevrank", CACHED),
-    ("zscore", CACHED),
+    ("xrevrange", absent(CACHED_NULL_ARRAY, Missing::Array)),
+    ("zcard", absent(CACHED, Missing::Zero)),
+    ("zcount", absent(CACHED, Missing::Zero)),
+    ("zlexcount", absent(CACHED, Missing::Zero)),
+    ("zmscore", absent(CACHED, Missing::NullEach)),
+    ("zrange", absent(CACHED_SCORES, Missing::Array)),
+    ("zrangebylex", absent(CACHED, Missing::Array)),
+    ("zrangebyscore", absent(CACHED_SCORES, Missing::Array)),
+    ("zrank", absent(CACHED, Missing::Null)),
+    ("zrevrange", absent(CACHED_SCORES, Missing::Array)),
+    ("zrevrangebylex", absent(CACHED, Missing::Array)),
+    ("zrevrangebyscore", absent(CACHED_SCORES, Missing::Array)),
+    ("zrevrank", absent(CACHED, Missing::Null)),
+    ("zscore", absent(CACHED, Missing::Null)),
 ];

@@ -5,7 +5,7 @@ use super::super::keys::{Access, KeyFlags};
 use super::super::spec::{Flags, Spec};
 use super::super::testing::{command, table};
 use super::*;
-use crate::command::{Lease, Timeout};
+use crate::command::{Lease, Missing, Timeout};
 use crate::resp::Proto;
 
 /// Every row, subcommands too.
@@ -214,4 +214,12 @@ fn what_only_an_upstream_knows_is_treated_with_care() {
     assert_eq!(judged("mystery"), (Way::Forward, Effect::Write(Beyond), None, false));
     assert_eq!(judged("client|capa").0, Way::Local(Local::Client));
     assert!(table.find_full(b"client|setname").is_some(), "the other subcommands stay");
+}
+
+#[test]
+fn every_cacheable_read_says_what_a_missing_key_gets_unless_that_depends_on_its_options() {
+    let table = table();
+    let rows = all(&table).into_iter().filter(|spec| spec.cacheable.is_some_and(|c| c.missing == Missing::Unknown));
+    let unknown: Vec<String> = rows.map(|spec| spec.name.to_string()).collect();
+    assert_eq!(unknown, ["bitfield_ro", "bitpos", "lpos"]);
 }
