@@ -145,6 +145,9 @@ pub struct Again {
     pub redirections: u32,
     /// It was sent to a replica: if that fails, the owner of its keys is asked.
     pub to_replica: bool,
+    /// A read whose keys nothing covered when it was sent: if its reply is lost the cache may answer, and when it comes what the cache
+    /// has is older.
+    pub uncovered: bool,
 }
 
 impl Receipt {
@@ -333,7 +336,7 @@ impl Write {
 impl Again {
     /// A command that has not been redirected yet.
     pub fn new(request: Bytes, slot: Option<u16>, identity: Identity, node: &Arc<Node>) -> Self {
-        Self { request, slot, identity, node: Arc::clone(node), redirections: 0, to_replica: false }
+        Self { request, slot, identity, node: Arc::clone(node), redirections: 0, to_replica: false, uncovered: false }
     }
 }
 
@@ -351,6 +354,9 @@ impl Receiver for Receipt {
             if redirect::leads_on(&redirect) {
                 return redirect::follow(&worker, self.handed_over(), &redirect, bytes);
             }
+        }
+        if let Some(again) = self.again.as_ref().filter(|again| again.uncovered && !bytes.starts_with(b"-")) {
+            serve::outdate(&worker, &again.request);
         }
         self.settle();
         if let Some(write) = self.write.as_ref().filter(|_| !bytes.starts_with(b"-")) {
