@@ -30,7 +30,7 @@ use crate::session::transaction::Phase;
 use crate::session::{Ending, Session, State};
 use degraded::Verdict;
 use forward::forward;
-pub use forward::{forward_again, rescue};
+pub use forward::{forward_again, outdate, rescue};
 use reads::Served;
 
 /// How it goes on.
@@ -155,21 +155,20 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     let map = worker.map(origin);
 
     // Near-cache: may the reply be there, and is it?
-    let mut rescued = false;
+    let mut uncovered = false;
     if let Some(kind) = cacheable(spec, command)
-        && may_be_cached
         && may_ask_cache(state)
     {
-        if reads::read(session, state, &map, spec, command, kind) == Served::Yes {
+        if may_be_cached && reads::read(session, state, &map, spec, command, kind) == Served::Yes {
             return Flow::Next;
         }
         worker.counters.bypassed.add(1);
         // Perhaps its node has gone, and nobody has noticed yet.
-        rescued = !origin.answering(&map, command.arg(1)).coverage.holds(state.now);
+        uncovered = !may_be_cached || !origin.answering(&map, command.arg(1)).coverage.holds(state.now);
     }
 
     // Origin.
-    forward(session, state, origin, &map, spec, command, rescued)
+    forward(session, state, origin, &map, spec, command, uncovered)
 }
 
 #[inline]

@@ -16,12 +16,12 @@ mod cached;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::forward::{arguments, lane};
+use super::forward::{lane, quoted};
 use super::{Flow, may_ask_cache, transaction};
 use crate::app::App;
 use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Effect, Lease, Quoted, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way};
+use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way};
 use crate::ladder::{Rung, Standing};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::{Command, Proto, encode};
@@ -164,7 +164,7 @@ pub(super) fn rescue(
     if origin.is_well() || state.drain_first {
         return None;
     }
-    let quoted = Quoted::new(arguments(request).into_iter())?;
+    let quoted = quoted(request)?;
     let command = quoted.command();
     let table = session.worker.table.borrow();
     let spec = table.resolve(&command).ok()?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Flow, degraded, scatter, tracked};
+use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Coverage, Effect, Options, Reach, Spec, cacheable, effect, for_each_key};
+use crate::command::{Access, Coverage, Effect, Options, Quoted, Reach, Spec, cacheable, effect, for_each_key};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::view::View;
 use crate::resp::{Command, encode};
@@ -16,8 +17,10 @@ use crate::session::{NO_SLOT, Session, State};
 use crate::upstream::lane::Lane;
 use crate::upstream::slots::slot_of;
 use crate::upstream::subscriber::Kind;
+use crate::worker::Worker;
 
-/// Sends a command on the session's lane to the node that owns its keys. `rescued`: should its reply be lost, the cache may answer.
+/// Sends a command on the session's lane to the node that owns its keys. `uncovered`: nothing
+/// tells of changes to its keys now ([`Again::uncovered`]).
 pub fn forward(
     session: &Rc<Session>,
     state: &mut State,
@@ -25,7 +28,7 @@ pub fn forward(
     map: &Map,
     spec: &Spec,
     command: &Command<'_>,
-    rescued: bool,
+    uncovered: bool,
 ) -> Flow {
     let effect = effect(spec, command);
     if must_drain(state, map, effect) {
@@ -66,15 +69,15 @@ pub fn forward(
     worker.counters.forwarded.add(1);
     let again = |state: &State| {
         // Nobody redirects but a cluster.
-        (map.is_split() || rescued).then(|| {
+        (map.is_split() || uncovered).then(|| {
             let slot = slot(spec, command).unwrap_or_default();
             let identity = state.identity(origin.model.credentials.as_ref());
-            Box::new(Again::new(Bytes::copy_from_slice(command.wire()), slot, identity, node))
+            Box::new(Again { uncovered, ..Again::new(Bytes::copy_from_slice(command.wire()), slot, identity, node) })
         })
     };
     match effect {
         Effect::Read | Effect::Inert
-            if !map.is_split() && !rescued && state.tracking.is_none() && spec.options != Options::Audience =>
+            if !map.is_split() && !uncovered && state.tracking.is_none() && spec.options != Options::Audience =>
         {
             let seq = place(state, node.number);
             lane.send(command.wire(), (session.id, seq), state.now, || Receipt::of_read(session, seq));
@@ -177,6 +180,17 @@ pub fn rescue(session: &Rc<Session>, seq: u64, request: &[u8]) -> Option<Result<
     let mut state = session.state.borrow_mut();
     let proto = state.replies.proto(seq)?;
     degraded::rescue(session, &mut state, session.worker.app.origin()?, request, proto)
+}
+
+/// A read past the cache has its reply: what the cache has of its keys is older, and not to be served when the origin goes away again.
+pub fn outdate(worker: &Worker, request: &[u8]) {
+    let Some(quoted) = quoted(request) else { return };
+    let (command, table) = (quoted.command(), worker.table.borrow());
+    if let Ok(spec) = table.resolve(&command) {
+        for_each_key(spec, &command, |at, _| {
+            worker.app.near.invalidate(UPSTREAM, command.arg(at), Cause::Write);
+        });
+    }
 }
 
 /// Whether the command must wait for replies that the session still awaits.
@@ -327,8 +341,8 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
     }
     let map = worker.map(origin);
     // A cacheable read: its first argument is a key, and all its keys lie in one slot.
-    let arguments = arguments(request);
-    let key = arguments.first().copied().unwrap_or_default();
+    let words = words(request);
+    let key = words.get(1).copied().unwrap_or_default();
     let node = map.owner(key).ok_or_else(|| origin.nobody())?;
     let lane = lane(session, &mut state, origin, node);
     let now = Micros::now();
@@ -338,7 +352,7 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
     state.lane_owed += 1;
     if state.tracking.is_some() {
         // Not all of them may be keys; one that is told in vain does no harm.
-        let keys = arguments.iter().copied().map(Box::from).collect();
+        let keys = words.iter().skip(1).copied().map(Box::from).collect();
         tracked::note_read(&mut state, keys, seq);
     }
     let identity = state.identity(origin.model.credentials.as_ref());
@@ -348,11 +362,16 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
     Ok(())
 }
 
-/// The arguments behind the name of a command.
-pub(super) fn arguments(request: &[u8]) -> Vec<&[u8]> {
+/// A command that was copied as bytes.
+pub(super) fn quoted(request: &[u8]) -> Option<Quoted> {
+    Quoted::new(words(request).into_iter())
+}
+
+/// The name and the arguments of a command.
+fn words(request: &[u8]) -> Vec<&[u8]> {
     let list = match View::of(request) {
         Some(View::List(elements)) => elements,
         _ => return Vec::new(),
     };
-    list.filter_map(View::of).filter_map(View::text).skip(1).collect()
+    list.filter_map(View::of).filter_map(View::text).collect()
 }

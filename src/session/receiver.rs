@@ -148,6 +148,9 @@ pub struct Again {
     pub blocking: Option<Blocking>,
     /// It was sent to a replica: if that fails, the owner of its keys is asked.
     pub to_replica: bool,
+    /// A read whose keys nothing covered when it was sent: if its reply is lost the cache may answer, and when it comes what the cache
+    /// has is older.
+    pub uncovered: bool,
 }
 
 impl Receipt {
@@ -336,7 +339,8 @@ impl Write {
 impl Again {
     /// A command that has not been redirected yet.
     pub fn new(request: Bytes, slot: Option<u16>, identity: Identity, node: &Arc<Node>) -> Self {
-        Self { request, slot, identity, node: Arc::clone(node), redirections: 0, blocking: None, to_replica: false }
+        let node = Arc::clone(node);
+        Self { request, slot, identity, node, redirections: 0, blocking: None, to_replica: false, uncovered: false }
     }
 }
 
@@ -354,6 +358,9 @@ impl Receiver for Receipt {
             if redirect::leads_on(&redirect) {
                 return redirect::follow(&worker, self.handed_over(), &redirect, bytes);
             }
+        }
+        if let Some(again) = self.again.as_ref().filter(|again| again.uncovered && !bytes.starts_with(b"-")) {
+            serve::outdate(&worker, &again.request);
         }
         self.settle();
         if let Some(write) = self.write.as_ref().filter(|_| !bytes.starts_with(b"-")) {

@@ -217,6 +217,7 @@ impl Breaker {
 
     /// A health check has succeeded.
     pub fn probe_succeeded(&self, now: Micros) {
+        self.heard_at.fetch_max(now.0, Ordering::Relaxed);
         self.succeeded();
         let mut inner = self.lock();
         let answered = self.answered();

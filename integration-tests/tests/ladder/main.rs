@@ -13,6 +13,7 @@ mod soak;
 mod staleness;
 mod steps;
 mod switches;
+mod window;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
