@@ -61,6 +61,8 @@ struct Needs<'a> {
 }
 
 /// Judges a command while something is wrong with the upstream.
+#[cold]
+#[inline(never)]
 pub(super) fn serve(
     session: &Rc<Session>,
     state: &mut State,
