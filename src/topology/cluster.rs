@@ -37,7 +37,7 @@ pub(super) async fn keep(app: &App, origin: &Origin, upstream: &Upstream, first:
     for turn in 0.. {
         let known = candidates(origin, upstream);
         talk.keep_only(&known);
-        match ask(&mut talk, &known, turn).await {
+        match ask(&mut talk, &known, &down(origin), turn).await {
             Ok(seen) if seen.info.current_epoch >= origin.epoch() || behind >= PATIENCE => {
                 behind = 0;
                 if shown.changes(&seen.shards) || origin.map().primaries().is_empty() {
@@ -73,11 +73,19 @@ fn candidates(origin: &Origin, upstream: &Upstream) -> Vec<Address> {
     known
 }
 
+/// Those that are not asked by anybody now. They are asked last: their silence would hold up what the others have to tell, which
+/// may be who has taken their place.
+fn down(origin: &Origin) -> Vec<Address> {
+    let map = origin.map();
+    map.nodes().filter(|node| !node.breaker.flows()).map(|node| node.endpoint.address.clone()).collect()
+}
+
 /// Asks some at a time until one gives a usable answer.
-async fn ask(talk: &mut Talk, known: &[Address], turn: usize) -> Result<Seen, String> {
+async fn ask(talk: &mut Talk, known: &[Address], down: &[Address], turn: usize) -> Result<Seen, String> {
     let mut why = "no node is known".to_owned();
     let start = turn % known.len().max(1);
-    let order: Vec<Address> = known[start..].iter().chain(&known[..start]).cloned().collect();
+    let mut order: Vec<Address> = known[start..].iter().chain(&known[..start]).cloned().collect();
+    order.sort_by_key(|address| down.contains(address));
     for some in order.chunks(ASKED) {
         let mut best: Option<Seen> = None;
         for (address, answer) in talk.ask(some, QUESTIONS, None).await {
