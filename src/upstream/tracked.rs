@@ -297,7 +297,8 @@ pub async fn run<J, H>(
         if tracked.ended() {
             return;
         }
-        if failures < 2 && how.prefix.is_none() {
+        // (A connection that was lost has been told of by whoever heard of it.)
+        if failures == 1 && how.prefix.is_none() {
             tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
         }
         let wait = RECONNECT.0 * 2u32.saturating_pow(failures.min(16));
