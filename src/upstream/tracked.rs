@@ -273,7 +273,9 @@ pub async fn run<J, H>(
                 };
                 if !tracked.ended() {
                     let awaited = u32::try_from(stream.awaited.len()).unwrap_or(u32::MAX);
-                    breaker::blame(&breaker, &failure, awaited, since.max(begun));
+                    // A heartbeat may have less time than a command; only what a command may not take is a sign of death.
+                    let hung = endpoint.heartbeat.timeout >= endpoint.command_timeout;
+                    breaker::blame(&breaker, &failure, awaited, if hung { since.max(begun) } else { Micros(0) });
                 }
                 // First of all nothing is covered any more; then those who wait are told.
                 (stream.handler)(Event::Lost(&error.to_string()));
