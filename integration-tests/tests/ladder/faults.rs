@@ -99,11 +99,14 @@ fn all(faults: &[Fault]) {
 /// What holds for each of them.
 fn judge(report: &Report, passes: bool) {
     assert_eq!(report.wrong, Vec::<String>::new(), "{report}");
-    assert_eq!(
-        report.cached_errors,
-        Vec::<String>::new(),
-        "cached keys got errors after the fault was noticed: {report}"
-    );
+    // Where only connections died and the server is well, there may be nothing to notice: what was on its way on them is lost.
+    if report.noticed.is_some() {
+        assert_eq!(
+            report.cached_errors,
+            Vec::<String>::new(),
+            "cached keys got errors after the fault was noticed: {report}"
+        );
+    }
     assert!(passes || report.noticed.is_some_and(|time| time < GENEROUS), "not noticed in time: {report}");
     assert!(report.recovered.is_some_and(|time| time < GENEROUS), "not back in time: {report}");
     assert!(passes || report.stale > 0, "nothing was answered from the cache: {report}");
