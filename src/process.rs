@@ -151,10 +151,11 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
     };
     let (name, upstream) = config.upstreams.iter().next().ok_or("no upstream is configured")?;
     let backend = backend(name, upstream)?;
+    let ladders = Ladders::of(&config);
     Ok(App {
         table: ArcSwap::from_pointee(Table::builtin()),
-        ladders: Ladders::of(&config),
-        routes: Routes::of(&config, &Ladders::of(&config)),
+        routes: Routes::of(&config, &ladders),
+        ladders,
         runway: Runway::default(),
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),

@@ -29,7 +29,7 @@ use crate::session::subscriptions::Admission;
 use crate::session::transaction::Phase;
 use crate::session::{Ending, Session, State};
 use degraded::Verdict;
-use forward::forward;
+use forward::{Cover, forward};
 pub use forward::{forward_again, outdate, rescue};
 use reads::Served;
 
@@ -102,7 +102,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     // Ladder: may the servers that it needs be asked now?
     let mut may_be_cached = true;
     if let Some(origin) = origin.filter(|origin| !origin.is_well()) {
-        match degraded::serve(session, state, origin, spec, command) {
+        match degraded::serve(session, state, origin, spec, command, way) {
             Verdict::GoOn => {}
             Verdict::PastCache => may_be_cached = false,
             Verdict::Done(flow) => return flow,
@@ -155,8 +155,9 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     let map = worker.map(origin);
 
     // Near-cache: may the reply be there, and is it?
-    let mut uncovered = false;
-    if let Some(kind) = cacheable(spec, command)
+    let kind = cacheable(spec, command);
+    let mut cover = if kind.is_some() { Cover::Possible } else { Cover::Never };
+    if let Some(kind) = kind
         && may_ask_cache(state)
     {
         if may_be_cached && reads::read(session, state, &map, spec, command, kind) == Served::Yes {
@@ -164,11 +165,13 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         }
         worker.counters.bypassed.add(1);
         // Perhaps its node has gone, and nobody has noticed yet.
-        uncovered = !may_be_cached || !origin.answering(&map, command.arg(1)).coverage.holds(state.now);
+        if !may_be_cached || !origin.answering(&map, command.arg(1)).coverage.holds(state.now) {
+            cover = Cover::Gone;
+        }
     }
 
     // Origin.
-    forward(session, state, origin, &map, spec, command, uncovered)
+    forward(session, state, origin, &map, spec, command, cover)
 }
 
 #[inline]

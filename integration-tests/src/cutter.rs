@@ -237,7 +237,8 @@ fn keep_shut(address: SocketAddr, shared: &Shared) -> Option<TcpListener> {
     // A bound socket that does not listen: connecting is refused, and nobody else takes the port.
     let placeholder = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
     placeholder.set_reuse_address(true).expect("a fresh socket takes options");
-    placeholder.bind(&address.into()).expect("the port has just been let go");
+    // A process that another test starts at this moment has a copy of the listening socket between its fork and its exec.
+    wait::until("the port is let go", || placeholder.bind(&address.into()).is_ok());
     let mut state = shared.lock();
     state.listening = false;
     while state.door == Door::Shut {

@@ -125,11 +125,7 @@ impl SentinelSet {
         wait::until_within(AGREEMENT, "every other server follows the primary", || {
             let primary = self.primary();
             let running = self.servers().filter(|redis| Some(redis.address()) != self.killed);
-            running.filter(|redis| redis.address() != primary).all(|redis| {
-                role(redis.address()).as_deref() == Some("slave")
-                    && redis.info("master_port") == primary.port().to_string()
-                    && redis.info("master_link_status") == "up"
-            })
+            running.filter(|redis| redis.address() != primary).all(|redis| follows(redis.address(), primary))
         });
     }
 
@@ -209,6 +205,26 @@ fn configuration(address: SocketAddr, primary: SocketAddr) -> String {
 
 /// What a server says of its role; `None` where it does not answer.
 fn role(address: SocketAddr) -> Option<String> {
-    let reply = Client::try_connect(address).and_then(|mut client| client.try_call(&["ROLE"])).ok()?;
-    reply.items()?.first()?.text()
+    told_role(address)?.items()?.first()?.text()
+}
+
+/// Whether the server there is a replica of that primary and linked to it.
+fn follows(replica: SocketAddr, primary: SocketAddr) -> bool {
+    let told = told_role(replica);
+    let told: Vec<_> = told.iter().filter_map(Reply::items).flatten().filter_map(shown).collect();
+    let [role, host, port, state, ..] = &told[..] else { return false };
+    let at = format!("{host}:{port}");
+    role == "slave" && at == primary.to_string() && state == "connected"
+}
+
+/// What it says of its role; nothing while Sentinel's CONFIG REWRITE and CLIENT KILL close its connections.
+fn told_role(address: SocketAddr) -> Option<Reply> {
+    Client::try_connect(address).and_then(|mut client| client.try_call(&["ROLE"])).ok()
+}
+
+fn shown(reply: &Reply) -> Option<String> {
+    match reply {
+        Reply::Integer(number) => Some(number.to_string()),
+        other => other.text(),
+    }
 }

@@ -1,7 +1,7 @@
 //! Metrics of breakers, rungs and stale answers.
 
 use super::{Kind, Metric, Reading, View, cells, counter, gauge, seconds, value};
-use crate::counters::AGES;
+use crate::counters::{AGES, Cell};
 use crate::ladder::{RUNGS, Rung};
 use crate::origin::{Node, Origin};
 use crate::upstream::breaker::State;
@@ -48,9 +48,7 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Commands served in degraded rungs: from the cache, by the origin all the same, or refused",
         read: rung_answers,
     },
-    counter("larder_stale_answers_total", "Replies served in degraded rungs that were not fresh", |view| {
-        cells(view, |c| c.stale.iter().map(crate::counters::Cell::value).sum())
-    }),
+    counter("larder_stale_answers_total", "Replies served in degraded rungs that were not fresh", stale_answers),
     Metric {
         name: "larder_stale_age_seconds_bucket",
         kind: Kind::Counter,
@@ -61,9 +59,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge("larder_stale_age_seconds_sum", "Sum of those ages; only grows", |view| {
         vec![(Vec::new(), seconds(view.app.total(|counters| counters.stale_micros.value())))]
     }),
-    counter("larder_stale_age_seconds_count", "Number of those replies", |view| {
-        cells(view, |c| c.stale.iter().map(crate::counters::Cell::value).sum())
-    }),
+    counter("larder_stale_age_seconds_count", "Number of those replies", stale_answers),
     counter(
         "larder_revalidations_total",
         "Replies served once more past their life while they were fetched anew (stale_while_revalidate)",
@@ -162,6 +158,10 @@ fn rung_answers(view: &View<'_>) -> Vec<Reading> {
         }
     }
     readings
+}
+
+fn stale_answers(view: &View<'_>) -> Vec<Reading> {
+    cells(view, |counters| counters.stale.iter().map(Cell::value).sum())
 }
 
 fn ages(view: &View<'_>) -> Vec<Reading> {

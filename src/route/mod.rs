@@ -16,6 +16,8 @@ pub struct Routes {
     routes: Vec<Route>,
     /// For keys that no pattern matches.
     rest: Policy,
+    /// The ladders that some route names, each once, in order.
+    ladders: Vec<usize>,
     /// Whether any route reads from replicas.
     pub replicas: bool,
 }
@@ -85,16 +87,17 @@ impl Routes {
         }
         routes.sort_by_key(|route| std::cmp::Reverse(route.literal));
         let replicas = routes.iter().any(|route| route.policy.from_replicas);
-        Self { routes, rest: policy("", None), replicas }
+        let rest = policy("", None);
+        let mut ladders: Vec<usize> =
+            routes.iter().map(|route: &Route| &route.policy).chain([&rest]).map(|policy| policy.ladder).collect();
+        ladders.sort_unstable();
+        ladders.dedup();
+        Self { routes, rest, ladders, replicas }
     }
 
     /// The ladders that some route names, each once.
     pub fn ladders(&self) -> impl Iterator<Item = usize> {
-        let mut numbers: Vec<usize> = self.routes.iter().map(|route| route.policy.ladder).collect();
-        numbers.push(self.rest.ladder);
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.into_iter()
+        self.ladders.iter().copied()
     }
 
     /// The policy for keys that no route names, and for commands without keys.

@@ -21,7 +21,7 @@ use super::{Flow, may_ask_cache, transaction};
 use crate::app::App;
 use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, way};
+use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key};
 use crate::ladder::{Rung, Standing};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::{Command, Proto, encode};
@@ -69,8 +69,8 @@ pub(super) fn serve(
     origin: &Origin,
     spec: &Spec,
     command: &Command<'_>,
+    way: Way,
 ) -> Verdict {
-    let way = way(spec, command);
     if !asks_a_server(state, spec, way) {
         return Verdict::GoOn;
     }
@@ -109,10 +109,8 @@ pub(super) fn serve(
             }
             if let Ok(found) = from_cache(session, state, origin, &map, spec, command, kind) {
                 tally(FROM_CACHE);
-                let preface = found.preface(state.staleness, state.proto);
-                let out = state.replies.now();
-                out.extend_from_slice(&preface);
-                out.extend_from_slice(&found.reply);
+                let (staleness, proto) = (state.staleness, state.proto);
+                found.write(staleness, proto, state.replies.now());
                 return Verdict::Done(Flow::Next);
             }
         } else {
@@ -180,8 +178,8 @@ pub(super) fn rescue(
     state.proto = present;
     answer.map(|answer| {
         answer.map(|found| {
-            let mut bytes = found.preface(state.staleness, proto);
-            bytes.extend_from_slice(&found.reply);
+            let mut bytes = Vec::new();
+            found.write(state.staleness, proto, &mut bytes);
             bytes
         })
     })

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Flow, degraded, scatter, tracked};
 use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Coverage, Effect, Options, Quoted, Reach, Spec, cacheable, effect, for_each_key};
+use crate::command::{Access, Coverage, Effect, Options, Quoted, Reach, Spec, effect, for_each_key};
 use crate::origin::{Map, Node, Origin, UPSTREAM};
 use crate::resp::view::View;
 use crate::resp::{Command, encode};
@@ -19,8 +19,18 @@ use crate::upstream::slots::slot_of;
 use crate::upstream::subscriber::Kind;
 use crate::worker::Worker;
 
-/// Sends a command on the session's lane to the node that owns its keys. `uncovered`: nothing
-/// tells of changes to its keys now ([`Again::uncovered`]).
+/// What the near-cache has to do with a command that goes past it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// Nothing: its reply is never kept.
+    Never,
+    /// Its reply could be kept.
+    Possible,
+    /// The same, but nothing tells of changes to its keys now ([`Again::uncovered`]).
+    Gone,
+}
+
+/// Sends a command on the session's lane to the node that owns its keys.
 pub fn forward(
     session: &Rc<Session>,
     state: &mut State,
@@ -28,13 +38,14 @@ pub fn forward(
     map: &Map,
     spec: &Spec,
     command: &Command<'_>,
-    uncovered: bool,
+    cover: Cover,
 ) -> Flow {
+    let uncovered = cover == Cover::Gone;
     let effect = effect(spec, command);
     if must_drain(state, map, effect) {
         return Flow::Stall;
     }
-    if effect == Effect::Read && origin.is_well() && cacheable(spec, command).is_none() {
+    if effect == Effect::Read && cover == Cover::Never && origin.is_well() {
         session.worker.counters.reads_elsewhere.add(1);
     }
     if map.is_split()
@@ -333,7 +344,8 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
         drop(state);
         return answer.map(|reply| session.deliver(seq, 1, |out, _| out.extend_from_slice(&reply)));
     }
-    if !origin.budget.take(origin.answered(), Micros::now()) {
+    let now = Micros::now();
+    if !origin.budget.take(origin.answered(), now) {
         return Err(format!(
             "MASTERDOWN upstream '{}' has lost the connection for cacheable reads, and too many of them are being repeated",
             origin.name
@@ -345,7 +357,6 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
     let key = words.get(1).copied().unwrap_or_default();
     let node = map.owner(key).ok_or_else(|| origin.nobody())?;
     let lane = lane(session, &mut state, origin, node);
-    let now = Micros::now();
     if let Some(error) = lane.refusal(now) {
         return Err(error);
     }

@@ -112,6 +112,15 @@ const ENDLESS: u32 = u32::MAX;
 /// A lane whose endpoint takes no bytes holds at most this much; sessions then wait.
 const CONGESTED: usize = 16 << 20;
 
+impl<R> Inner<R> {
+    /// Has the lane's task look at what has changed.
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
 impl<R: Receiver + 'static> Lane<R> {
     /// A lane that connects when it is first used; `leased`: for one session at a time, with one connection in its life. `scratch` is the
     /// worker's read buffer.
@@ -172,10 +181,8 @@ impl<R: Receiver + 'static> Lane<R> {
     #[inline]
     pub fn send(&self, request: &[u8], token: (u64, u64), now: Micros, receiver: impl FnOnce() -> R) {
         let mut inner = self.inner.borrow_mut();
-        if inner.out.is_empty()
-            && let Some(waker) = inner.waker.take()
-        {
-            waker.wake();
+        if inner.out.is_empty() {
+            inner.wake();
         }
         inner.out.extend_from_slice(request);
         match inner.pending.back_mut() {
@@ -238,9 +245,7 @@ impl<R: Receiver + 'static> Lane<R> {
         });
         if overdue && !late {
             inner.late = true;
-            if let Some(waker) = inner.waker.take() {
-                waker.wake();
-            }
+            inner.wake();
         }
     }
 
@@ -252,9 +257,7 @@ impl<R: Receiver + 'static> Lane<R> {
         }
         let mut inner = self.inner.borrow_mut();
         inner.cut = true;
-        if let Some(waker) = inner.waker.take() {
-            waker.wake();
-        }
+        inner.wake();
     }
 
     /// How long nothing has been sent, if nothing is awaited either.
@@ -266,9 +269,7 @@ impl<R: Receiver + 'static> Lane<R> {
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.closing = true;
-        if let Some(waker) = inner.waker.take() {
-            waker.wake();
-        }
+        inner.wake();
     }
 
     async fn run(self: Rc<Self>) {

@@ -31,6 +31,12 @@ impl Found {
     pub fn preface(&self, staleness: Staleness, proto: Proto) -> Vec<u8> {
         preface(staleness, proto, self.rung, self.age)
     }
+
+    /// Writes the reply, and what stands before it.
+    pub fn write(&self, staleness: Staleness, proto: Proto, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.preface(staleness, proto));
+        out.extend_from_slice(&self.reply);
+    }
 }
 
 /// An attribute with the rung and the age of a reply, for a client that wants to know and can be told.
