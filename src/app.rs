@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 
 use crate::cache::NearCache;
 use crate::cache::hotkeys::Hot;
-use crate::command::Table;
-use crate::config::Config;
+use crate::command::{Spec, Table};
+use crate::config::{Config, Kind};
 use crate::counters::Counters;
 use crate::inbox::Inbox;
 use crate::ladder::Ladders;
@@ -21,7 +21,6 @@ use crate::route::Routes;
 use crate::session::clients::Clients;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
-use crate::upstream::control::Learned;
 
 /// Everything that is shared.
 #[derive(Debug)]
@@ -42,10 +41,8 @@ pub struct App {
     pub stale_told: AtomicBool,
     /// The near-cache.
     pub near: NearCache,
-    /// Where commands go.
-    pub backend: Backend,
-    /// What the upstream has told of itself.
-    pub learned: ArcSwap<Learned>,
+    /// Where commands go, in the order of the upstreams' names: the place of each is its number.
+    pub upstreams: Vec<Backend>,
     /// Which clients want to hear of changes to what they have read.
     pub register: Register,
     /// Which clients want to hear of changes under prefixes.
@@ -77,28 +74,101 @@ pub struct App {
 /// Where commands go.
 #[derive(Debug)]
 pub enum Backend {
-    /// Redis servers.
-    Redis(Box<Origin>),
+    /// Servers.
+    Servers(Box<Origin>),
     /// The store in this process.
     Memory(Box<Memory>),
 }
 
 impl App {
-    /// The Redis servers behind, if it is such.
-    pub fn origin(&self) -> Option<&Origin> {
-        match &self.backend {
-            Backend::Redis(origin) => Some(origin),
-            Backend::Memory(_) => None,
-        }
+    /// An upstream by its number.
+    #[inline]
+    pub fn backend(&self, number: u16) -> &Backend {
+        // Numbers come from the routes, which were compiled from the same list.
+        &self.upstreams[usize::from(number)]
     }
 
-    /// The database in which clients start (`upstreams.*.database`).
+    /// The upstream for what concerns no key.
+    #[inline]
+    pub fn home(&self) -> &Backend {
+        self.backend(self.routes.home)
+    }
+
+    /// The same, if it has servers.
+    pub fn home_origin(&self) -> Option<&Origin> {
+        self.home().origin()
+    }
+
+    /// The servers that pass on what is published; without any, clients of this process hear each other.
+    pub fn broker(&self) -> Option<&Origin> {
+        self.home_origin().filter(|origin| origin.is_redis())
+    }
+
+    /// The servers of an upstream, by its number.
+    #[inline]
+    pub fn origin(&self, number: u16) -> Option<&Origin> {
+        self.backend(number).origin()
+    }
+
+    /// All upstreams that have servers.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.upstreams.iter().filter_map(Backend::origin)
+    }
+
+    /// All stores in this process, with their numbers.
+    pub fn memories(&self) -> impl Iterator<Item = (u16, &Memory)> {
+        (0..).zip(&self.upstreams).filter_map(|(number, backend)| match backend {
+            Backend::Memory(memory) => Some((number, memory.as_ref())),
+            Backend::Servers(_) => None,
+        })
+    }
+
+    /// The upstream's name, by its number.
+    pub fn upstream_name(&self, number: u16) -> &str {
+        self.config.upstreams.keys().nth(usize::from(number)).map_or("", String::as_str)
+    }
+
+    /// The database in which clients start (`upstreams.*.database` of the home upstream).
     pub fn home_database(&self) -> u32 {
-        self.config.upstreams.values().next().map_or(0, |upstream| upstream.database)
+        self.config.upstreams.values().nth(usize::from(self.routes.home)).map_or(0, |upstream| upstream.database)
+    }
+
+    /// Which of an upstream's databases a client is in that has chosen this one; see [`Origin::database`].
+    pub fn database(&self, number: u16, chosen: u32) -> u32 {
+        let own =
+            || self.config.upstreams.values().nth(usize::from(number)).map_or(chosen, |upstream| upstream.database);
+        if self.routes.several && chosen == self.home_database() { own() } else { chosen }
     }
 
     /// The sum of one counter over all workers.
     pub fn total(&self, pick: impl Fn(&Counters) -> u64) -> u64 {
         self.counters.iter().map(|counters| pick(counters)).sum()
+    }
+}
+
+impl Backend {
+    /// What it is, in the word of the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Servers(origin) => origin.kind.name(),
+            Self::Memory(_) => Kind::Memory.name(),
+        }
+    }
+
+    /// Whether it serves a command that it is told because all upstreams are.
+    pub fn serves(&self, spec: &Spec) -> bool {
+        match self {
+            Self::Servers(origin) => origin.is_redis(),
+            Self::Memory(_) => Memory::serves(&spec.name),
+        }
+    }
+
+    /// Its servers, if it has any.
+    #[inline]
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Servers(origin) => Some(origin),
+            Self::Memory(_) => None,
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::cache::{Fill, Query, Waiter};
 use crate::clock::Micros;
 use crate::command::Shape;
 use crate::inbox::{Letter, Payload};
-use crate::origin::{Node, UPSTREAM};
+use crate::origin::{Node, Origin};
 use crate::resp::{Proto, convert, scan};
 use crate::tracking::{self, Who};
 use crate::upstream::endpoint::Duty;
@@ -156,7 +156,7 @@ impl Reader {
                 node.note_mode(None);
                 self.deliver();
                 tracking::all_changed(&self.app);
-                if let Some(origin) = self.app.origin() {
+                if let Some(origin) = self.origin() {
                     tally(&origin.losses);
                     origin.doubt.notify_one();
                 }
@@ -168,7 +168,7 @@ impl Reader {
             }
             Event::Invalidate(key) => {
                 if !crate::faults::drops_invalidations() {
-                    near.invalidate(UPSTREAM, key, Cause::Push);
+                    near.invalidate(node.upstream, key, Cause::Push);
                     // Behind the replies of the stream so far, which have to be on their way first.
                     self.deliver();
                     tracking::changed(&self.app, key);
@@ -177,7 +177,7 @@ impl Reader {
             Event::InvalidateAll => {
                 if !crate::faults::drops_invalidations() {
                     near.flush(coverage);
-                    near.sweep(UPSTREAM, coverage.stamp());
+                    near.sweep(node.upstream, coverage.stamp());
                     self.deliver();
                     tracking::all_changed(&self.app);
                 }
@@ -191,12 +191,21 @@ impl Reader {
     /// Whether an answered heartbeat says that the node still owns what the map gives it: it knows of no later epoch than
     /// that of the map. If it does, the proof of its entries is not prolonged until the map is as new.
     fn owns_its_keys(&self, reply: &[u8]) -> bool {
-        let (Duty::ClusterPrimary, Some(origin)) = (self.node.endpoint.duty, self.app.origin()) else { return true };
+        let (Duty::ClusterPrimary, Some(origin)) = (self.node.endpoint.duty, self.origin()) else { return true };
         let right = ClusterInfo::of(reply).is_ok_and(|info| info.ok && info.current_epoch <= origin.epoch());
         if !right {
             origin.doubt.notify_one();
         }
         right
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.app.origin(self.node.upstream)
+    }
+
+    fn query<'p>(&self, part: &'p Part) -> Query<'p> {
+        let Part { hash, database, command, ref key, .. } = *part;
+        Query { hash, upstream: self.node.upstream, database, command, key, args: b"" }
     }
 
     /// Hands over what has gathered.
@@ -219,7 +228,7 @@ impl Reader {
         if Redirect::of(reply).is_some() {
             // It is not this node that has the answer, or not now: each does the read on its own connection, which knows
             // how to follow.
-            if let Some(origin) = self.app.origin() {
+            if let Some(origin) = self.origin() {
                 origin.doubt.notify_one();
             }
             return self.failed(tag);
@@ -240,7 +249,7 @@ impl Reader {
             Tag::Quiet(quiet) => {
                 let filled =
                     self.filled(&quiet.terms, quiet.fill.hash(), pttls.first().copied().flatten(), reply, sent_at);
-                self.app.near.finish_alone(&quiet.fill, &query(&quiet.form), coverage, &filled);
+                self.app.near.finish_alone(&quiet.fill, &self.query(&quiet.form), coverage, &filled);
             }
             Tag::Many(many) => {
                 self.keep_parts(&many, pttls, reply, sent_at);
@@ -268,7 +277,7 @@ impl Reader {
                 continue;
             }
             let filled = self.filled(&many.terms, part.hash, *pttl, element, sent_at);
-            self.app.near.finish_alone(fill, &query(part), &self.node.coverage, &filled);
+            self.app.near.finish_alone(fill, &self.query(part), &self.node.coverage, &filled);
         }
     }
 
@@ -320,11 +329,6 @@ impl Reader {
             Tag::Quiet(_) => {}
         }
     }
-}
-
-fn query(part: &Part) -> Query<'_> {
-    let Part { hash, database, command, ref key, .. } = *part;
-    Query { hash, upstream: UPSTREAM, database, command, key, args: b"" }
 }
 
 /// Where the elements of an array lie.

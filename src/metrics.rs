@@ -14,12 +14,12 @@ mod degradation;
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use crate::app::{App, Backend};
+use crate::app::App;
 use crate::cache::near::Tallies;
 use crate::clock::Micros;
 use crate::counters::{BUCKETS, Counters};
 use crate::memory;
-use crate::origin::Node;
+use crate::origin::{Node, Origin};
 use crate::upstream::tracked::Mode;
 
 /// How a metric's value moves.
@@ -246,12 +246,12 @@ static METRICS: &[Metric] = &[
     gauge(
         "larder_leases",
         "Upstream connections that belong to one client each now: MULTI, WATCH, blocking commands, WAIT, MONITOR",
-        |view| single(view.app.origin().map_or(0, |origin| origin.leases.out() as u64)),
+        |view| single(view.app.origins().map(|origin| origin.leases.out() as u64).sum()),
     ),
     gauge(
         "larder_leases_waiting",
         "Clients that wait for an upstream connection of their own because max_leases are out",
-        |view| single(view.app.origin().map_or(0, |origin| origin.leases.waiting() as u64)),
+        |view| single(view.app.origins().map(|origin| origin.leases.waiting() as u64).sum()),
     ),
     counter("larder_leases_taken_total", "Times that a client was given an upstream connection of its own", |view| {
         cells(view, |c| c.leases.value())
@@ -278,7 +278,10 @@ static METRICS: &[Metric] = &[
     counter(
         "larder_topology_changes_total",
         "Times that keys got another owner: a failover, or slots that moved",
-        |view| view.app.origin().map_or_else(Vec::new, |origin| single(value(&origin.changes))),
+        |view| match view.app.origins().next() {
+            Some(_) => single(view.app.origins().map(|origin| value(&origin.changes)).sum()),
+            None => Vec::new(),
+        },
     ),
     Metric {
         name: "larder_upstream_latency_seconds_bucket",
@@ -419,41 +422,47 @@ fn snapshot(view: &View<'_>, pick: fn(&Tallies) -> &std::sync::atomic::AtomicU64
     if view.app.config.near_cache.warm_start { tallies(view, pick) } else { Vec::new() }
 }
 
+/// What each upstream that has servers says.
+fn by_origin(view: &View<'_>, read: impl Fn(&Origin) -> Vec<Reading>) -> Vec<Reading> {
+    view.app.origins().flat_map(read).collect()
+}
+
 fn covered(view: &View<'_>) -> Vec<Reading> {
-    let Some(origin) = view.app.origin() else {
-        return Vec::new();
-    };
-    let map = origin.map();
-    let primaries = map.primaries();
-    // As weak as the weakest: what one of several nodes lacks is not covered.
-    let holds = !primaries.is_empty() && primaries.iter().all(|primary| primary.node.coverage.holds(view.now));
-    // Without tracking, coverage outlives the connection: nothing depends on it.
-    let tracking = primaries.iter().all(|primary| primary.node.mode() == Some(Mode::Tracking));
-    let reading = |mode: &str, state: bool| (vec![origin.name.clone(), mode.to_owned()], f64::from(state));
-    vec![reading("tracking", holds && tracking), reading("ttl", holds && !tracking)]
+    by_origin(view, |origin| {
+        let map = origin.map();
+        let primaries = map.primaries();
+        // As weak as the weakest: what one of several nodes lacks is not covered.
+        let holds = !primaries.is_empty() && primaries.iter().all(|primary| primary.node.coverage.holds(view.now));
+        // Without tracking, coverage outlives the connection: nothing depends on it.
+        let tracking = primaries.iter().all(|primary| primary.node.mode() == Some(Mode::Tracking));
+        let reading = |mode: &str, state: bool| (vec![origin.name.clone(), mode.to_owned()], f64::from(state));
+        vec![reading("tracking", holds && tracking), reading("ttl", holds && !tracking)]
+    })
 }
 
 fn nodes(view: &View<'_>) -> Vec<Reading> {
-    let Some(origin) = view.app.origin() else { return Vec::new() };
-    let map = origin.map();
-    let replicas: usize = map.primaries().iter().map(|primary| primary.replicas.len()).sum();
-    let reading = |role: &str, count: usize| (vec![origin.name.clone(), role.to_owned()], count as f64);
-    vec![reading("primary", map.primaries().len()), reading("replica", replicas)]
+    by_origin(view, |origin| {
+        let map = origin.map();
+        let replicas: usize = map.primaries().iter().map(|primary| primary.replicas.len()).sum();
+        let reading = |role: &str, count: usize| (vec![origin.name.clone(), role.to_owned()], count as f64);
+        vec![reading("primary", map.primaries().len()), reading("replica", replicas)]
+    })
 }
 
 fn nodes_covered(view: &View<'_>) -> Vec<Reading> {
-    let Some(origin) = view.app.origin() else { return Vec::new() };
-    let reading = |node: &Node| {
-        let labels = vec![origin.name.clone(), node.endpoint.address.to_string()];
-        (labels, f64::from(node.coverage.holds(view.now)))
-    };
-    origin.map().primaries().iter().map(|primary| reading(&primary.node)).collect()
+    by_origin(view, |origin| {
+        let reading = |node: &Node| {
+            let labels = vec![origin.name.clone(), node.endpoint.address.to_string()];
+            (labels, f64::from(node.coverage.holds(view.now)))
+        };
+        origin.map().primaries().iter().map(|primary| reading(&primary.node)).collect()
+    })
 }
 
 fn memory(view: &View<'_>, pick: fn(&memory::Memory) -> u64) -> Vec<Reading> {
-    match &view.app.backend {
-        Backend::Memory(memory) => single(pick(memory)),
-        Backend::Redis(_) => Vec::new(),
+    match view.app.memories().next() {
+        Some(_) => single(view.app.memories().map(|(_, memory)| pick(memory)).sum()),
+        None => Vec::new(),
     }
 }
 

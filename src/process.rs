@@ -30,7 +30,7 @@ use crate::snapshot::Snapshot;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
-use crate::upstream::control::{self, DATABASES, HashFields, Learned};
+use crate::upstream::control::{self, HashFields, Learned};
 use crate::{admin, supervisor, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
@@ -84,20 +84,17 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     if let Some(socket) = admin {
         tokio::spawn(admin::serve(socket, Arc::clone(&app)));
     }
-    if let Some(origin) = app.origin() {
-        let patience = origin.model.connect_timeout;
-        let (mapped, learned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (watcher, first) = (Arc::clone(&app), Arc::clone(&mapped));
-        tokio::spawn(async move { topology::keep(watcher, || first.notify_one()).await });
-        tokio::spawn(supervisor::keep(Arc::clone(&app)));
-        let (watcher, first) = (Arc::clone(&app), Arc::clone(&learned));
-        tokio::spawn(async move {
-            mapped.notified().await;
-            watch(&watcher, || first.notify_one()).await;
-        });
+    let learned: Vec<_> = app.origins().map(|origin| look_after(&app, origin)).collect();
+    if !learned.is_empty() {
+        tokio::spawn(supervisor::count_runway(Arc::clone(&app)));
         // The first client is told the upstream's version, not a guess, unless the upstream is not there.
+        let all = async {
+            for (first, patience) in &learned {
+                let _ = tokio::time::timeout(*patience, first.notified()).await;
+            }
+        };
         tokio::select! {
-            _ = tokio::time::timeout(patience, learned.notified()) => {}
+            () = all => {}
             signal = &mut ended => {
                 tracing::info!("{signal}: stopping before anybody was served");
                 return Ok(());
@@ -127,13 +124,31 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the upstream about itself, for ever.
-async fn watch(app: &App, first: impl Fn()) {
-    let Some(origin) = app.origin() else { return };
+/// Starts what keeps an upstream's map, its nodes and what is known of it; what tells when something is known of it, and how long to
+/// wait for that.
+fn look_after(app: &Arc<App>, origin: &Origin) -> (Arc<Notify>, Duration) {
+    let number = origin.number;
+    let (mapped, learned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (watcher, first) = (Arc::clone(app), Arc::clone(&mapped));
+    tokio::spawn(async move { topology::keep(watcher, number, || first.notify_one()).await });
+    tokio::spawn(supervisor::keep(Arc::clone(app), number));
+    let (watcher, first) = (Arc::clone(app), Arc::clone(&learned));
+    tokio::spawn(async move {
+        mapped.notified().await;
+        match watcher.origin(number) {
+            Some(origin) if origin.is_redis() => watch(&watcher, origin, || first.notify_one()).await,
+            _ => first.notify_one(),
+        }
+    });
+    (learned, origin.model.connect_timeout)
+}
+
+/// Asks an upstream about itself, for ever.
+async fn watch(app: &App, origin: &Origin, first: impl Fn()) {
     let every = app.config.upstreams[&origin.name].health_check.interval;
     let endpoint = || origin.map().any().map(|node| Arc::clone(&node.endpoint));
     control::watch(endpoint, every, |told, commands| {
-        learn(app, told, commands);
+        learn(app, origin, told, commands);
         first();
     })
     .await;
@@ -149,18 +164,27 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         Workers::Fixed(workers) => workers,
     };
-    let (name, upstream) = config.upstreams.iter().next().ok_or("no upstream is configured")?;
-    let backend = backend(name, upstream)?;
     let ladders = Ladders::of(&config);
+    let routes = Routes::of(&config, &ladders);
+    let home = config.upstreams.values().nth(usize::from(routes.home)).ok_or("no upstream is configured")?;
+    let first_database = home.database;
+    let mut upstreams = Vec::new();
+    for (number, (name, upstream)) in (0..).zip(&config.upstreams) {
+        let mut backend = backend(number, name, upstream)?;
+        if let Backend::Servers(origin) = &mut backend {
+            origin.takes_logins = number == routes.home;
+            origin.first_database.0 = first_database;
+        }
+        upstreams.push(backend);
+    }
     Ok(App {
         table: ArcSwap::from_pointee(Table::builtin()),
-        routes: Routes::of(&config, &ladders),
+        routes,
         ladders,
         runway: Runway::default(),
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
-        backend,
-        learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
+        upstreams,
         register: Register::default(),
         broadcasts: Broadcasts::default(),
         hub: Hub::default(),
@@ -179,17 +203,17 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
     })
 }
 
-fn backend(name: &str, upstream: &Upstream) -> Result<Backend, String> {
+fn backend(number: u16, name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
         (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
         (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
-            let origin = Origin::new(name, upstream.kind, endpoint, upstream.breaker);
+            let origin = Origin::new(number, name, upstream, endpoint);
             if upstream.kind == Kind::Redis {
                 origin.publish(topology::standalone(&origin, upstream));
             }
-            Ok(Backend::Redis(Box::new(origin)))
+            Ok(Backend::Servers(Box::new(origin)))
         }
         (kind, _) => Err(format!("upstreams.{name}: kind {} is not served by this version", kind.name())),
     }
@@ -205,7 +229,7 @@ fn run_id() -> String {
 }
 
 /// What the upstream has told replaces what was known of it.
-fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
+fn learn(app: &App, origin: &Origin, told: Learned, commands: Option<Vec<u8>>) {
     let mut told = told;
     if let Some(reply) = commands {
         match app.table.load().with_upstream(&reply) {
@@ -223,25 +247,26 @@ fn learn(app: &App, told: Learned, commands: Option<Vec<u8>>) {
             }
         }
     }
-    tracing::info!("upstream is Redis {} ({})", told.version, told.mode);
-    let before = app.learned.swap(Arc::new(told));
-    let now_short = app.learned.load().hash_fields == HashFields::MayExpire;
-    if let Some(origin) = app.origin()
-        && now_short
-        && before.hash_fields == HashFields::LiveOn
-    {
+    tracing::info!("upstream '{}' is Redis {} ({})", origin.name, told.version, told.mode);
+    let now_short = told.hash_fields == HashFields::MayExpire;
+    let before = origin.learned.swap(Arc::new(told));
+    if now_short && before.hash_fields == HashFields::LiveOn {
         // Replies that were kept for long, when hashes seemed to change only with a push.
         origin.keepers(&origin.map()).for_each(|node| app.near.flush(&node.coverage));
     }
 }
 
 fn banner(app: &App) -> String {
-    let upstream = match &app.backend {
-        Backend::Memory(_) => {
+    let shown = |backend: &Backend, name: &str| match backend {
+        Backend::Memory(_) if !app.routes.several => {
             "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned()
         }
-        Backend::Redis(origin) => format!("{} ({} at {})", origin.name, origin.kind.name(), origin.model.address),
+        Backend::Memory(_) => format!("{name} (memory in this process)"),
+        Backend::Servers(origin) => format!("{name} ({} at {})", origin.kind.name(), origin.model.address),
     };
+    let list: Vec<_> =
+        app.upstreams.iter().zip(app.config.upstreams.keys()).map(|(of, name)| shown(of, name)).collect();
+    let upstream = list.join(", ");
     let admin = lock(&app.admin).as_ref().map_or("none".to_owned(), |address| format!("http://{address}"));
     format!(
         "larder {}\n  listening  {}\n  upstream   {upstream}\n  config     {}\n  admin      {admin}\n  workers    {}\n",

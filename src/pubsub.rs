@@ -134,7 +134,7 @@ pub struct Audience {
 /// any, so one will do, and always the same. A shard channel belongs to the owner of its slot. What a node says of
 /// its own keys (keyspace notifications) it says to nobody else. None: nobody is known who could hold it.
 fn endpoints(app: &App, kind: Kind, name: &[u8]) -> Endpoints {
-    let Some(origin) = app.origin() else { return Endpoints::new() };
+    let Some(origin) = app.broker() else { return Endpoints::new() };
     let map = origin.map();
     let of = |node: &Arc<Node>| Arc::clone(&node.endpoint);
     match kind {
@@ -268,12 +268,12 @@ impl Inner {
         };
         let homes = |name: &Name| endpoints(app, kind, name);
         let circle = &self.circles[at];
-        let refusal = match app.origin() {
+        let refusal = match app.broker() {
             Some(origin) if names.iter().any(|name| homes(name).is_empty()) => Some(origin.nobody()),
             _ => names.iter().find_map(|name| circle.unreachable(kind, name, &homes(name))),
         };
         if let Some(error) = refusal {
-            app.origin().inspect(|origin| origin.doubt.notify_one());
+            app.broker().inspect(|origin| origin.doubt.notify_one());
             self.circles.retain(|circle| !circle.empty());
             return Asked::Refused(error);
         }

@@ -2,11 +2,13 @@
 //!
 //! * [`reads`]: what the near-cache may answer.
 //! * [`mod@forward`]: what goes to the node that owns its keys.
+//! * `across`: which upstream a command belongs to, and commands that belong to several.
 //! * `degraded`: what is served while a server that is needed is down.
 //! * [`gate`]: what is for administrators.
 //! * `transaction`, `lease`: what needs a connection of its own.
 //! * [`redirect`]: what that node sends on to another one.
 
+mod across;
 mod degraded;
 pub mod forward;
 pub mod gate;
@@ -23,11 +25,13 @@ use std::rc::Rc;
 
 use crate::app::Backend;
 use crate::command::{Lease, Local, Spec, Way, cacheable, way};
+use crate::origin::Origin;
 use crate::resp::{Command, encode};
 use crate::session::local;
 use crate::session::subscriptions::Admission;
 use crate::session::transaction::Phase;
 use crate::session::{Ending, Session, State};
+use across::Where;
 use degraded::Verdict;
 use forward::{Cover, forward};
 pub use forward::{forward_again, outdate, rescue};
@@ -58,7 +62,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
 
     // Command table: what is it?
     let table = worker.table.borrow();
-    let origin = worker.app.origin();
+    let app = &worker.app;
     let spec = match table.resolve(command) {
         Ok(spec) => spec,
         Err(_) if smuggled(command) => {
@@ -68,7 +72,8 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
             return Flow::Next;
         }
         Err(error) => {
-            match table.stranger(command).filter(|row| origin.is_some() && admission(state, row) != Admission::No) {
+            let asks = || app.home_origin().is_some_and(Origin::is_redis);
+            match table.stranger(command).filter(|row| asks() && admission(state, row) != Admission::No) {
                 // The upstream may know it: its word, and until then a write of any key.
                 Some(stranger) => stranger,
                 None => {
@@ -92,12 +97,21 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     }
 
     // Administration, where the configuration does not open it?
-    if let Some(error) = gate::refusal(&worker.app, spec) {
+    if let Some(error) = gate::refusal(app, spec) {
         worker.counters.errors.add(1);
         encode::error(state.replies.now(), &error);
         transaction::abort(state);
         return Flow::Next;
     }
+
+    // Route: which upstream do its keys belong to?
+    let (number, backend) = match across::find(session, state, spec, command, way) {
+        Where::At(number, backend) => (number, backend),
+        Where::Done(flow) => return flow,
+    };
+    let origin = backend.origin();
+    // Transactions, connections of one's own, messages: what servers of Redis have beside keys.
+    let redis = origin.filter(|origin| origin.is_redis());
 
     // Ladder: may the servers that it needs be asked now?
     let mut may_be_cached = true;
@@ -111,9 +125,9 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
 
     // A transaction has a connection of its own, and takes what comes while it lasts.
     if state.transaction.is_some() || way == Way::Leased(Lease::Transaction) {
-        let served = match origin {
+        let served = match redis {
             Some(origin) => transaction::serve(session, state, origin, spec, command),
-            None => transaction::refuse(session, state, spec),
+            None => transaction::refuse(session, state, backend.kind(), spec),
         };
         if let Some(flow) = served {
             return flow;
@@ -121,7 +135,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     }
 
     // Answered here, on a connection of its own, or not at all?
-    match (way, origin) {
+    match (way, redis) {
         (Way::Forward, _) => {}
         // The stream that it ends has not begun yet.
         (Way::Local(Local::Reset), _) if state.monitor.is_some() && state.lane_owed > 0 => return Flow::Stall,
@@ -135,20 +149,19 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         }
         (Way::Leased(_) | Way::Refused, _) => {
             worker.counters.errors.add(1);
-            encode::error(state.replies.now(), &refusal(spec, way));
+            encode::error(state.replies.now(), &refusal(backend, spec, way));
             return Flow::Next;
         }
     }
 
     // Upstream: the store in this process answers at once, and needs no cache before it.
-    let origin = match &worker.app.backend {
-        Backend::Redis(origin) => &**origin,
+    if redis.is_none() && local::pubsub::answer_from_hub(app, spec, command, state.replies.now()) {
+        return Flow::Next;
+    }
+    let origin = match backend {
+        Backend::Servers(origin) => &**origin,
         Backend::Memory(memory) => {
-            let (database, proto) = (state.database, state.proto);
-            let out = state.replies.now();
-            if !local::pubsub::answer_from_hub(&worker.app, spec, command, out) {
-                memory.execute(&spec.name, command, database, proto, out);
-            }
+            across::execute(session, state, (number, memory), spec, command);
             return Flow::Next;
         }
     };
@@ -160,7 +173,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     if let Some(kind) = kind
         && may_ask_cache(state)
     {
-        if may_be_cached && reads::read(session, state, &map, spec, command, kind) == Served::Yes {
+        if may_be_cached && reads::read(session, state, (origin, &map), spec, command, kind) == Served::Yes {
             return Flow::Next;
         }
         worker.counters.bypassed.add(1);
@@ -197,11 +210,11 @@ fn smuggled(command: &Command<'_>) -> bool {
     command.is(0, "post") || command.is(0, "host:")
 }
 
-fn refusal(spec: &Spec, way: Way) -> String {
+fn refusal(backend: &Backend, spec: &Spec, way: Way) -> String {
     let name = spec.name.replace('|', " ").to_ascii_uppercase();
     match way {
         Way::Leased(_) => {
-            format!("ERR the memory upstream does not serve {name}: nobody could ever wake a client there")
+            format!("ERR the {} upstream does not serve {name}: nobody could ever wake a client there", backend.kind())
         }
         _ => format!("ERR Larder does not serve {name}: it would change a connection that many clients share"),
     }

@@ -28,11 +28,10 @@ const JITTER: f64 = 0.2;
 /// How often the runway is moved on.
 const RUNWAY: Duration = Duration::from_secs(1);
 
-/// Looks after all nodes of the upstream, for ever.
-pub async fn keep(app: Arc<App>) {
-    let Some(origin) = app.origin() else { return };
+/// Looks after all nodes of an upstream, for ever.
+pub async fn keep(app: Arc<App>, upstream: u16) {
+    let Some(origin) = app.origin(upstream) else { return };
     let mut attended: HashMap<u32, Arc<Node>> = HashMap::new();
-    let mut runway = tokio::time::interval(RUNWAY);
     loop {
         attended.retain(|_, node| !node.retired());
         for node in origin.map().nodes() {
@@ -46,19 +45,25 @@ pub async fn keep(app: Arc<App>) {
         attended.values().for_each(|node| node.breaker.news.notify_one());
         tokio::select! {
             () = origin.mapped.notified() => {}
-            _ = runway.tick() => {
-                let hits = app.total(|c| c.hits.value());
-                let past = app.total(|c| c.misses.value() + c.reads_elsewhere.value());
-                origin.end_forced(Micros::now());
-                app.runway.update(hits + past, hits + app.total(|c| c.at_hand.value()));
-            }
+            () = tokio::time::sleep(RUNWAY) => origin.end_forced(Micros::now()),
         }
+    }
+}
+
+/// Keeps count of how far the cache would carry, for ever.
+pub async fn count_runway(app: Arc<App>) {
+    let mut runway = tokio::time::interval(RUNWAY);
+    loop {
+        runway.tick().await;
+        let hits = app.total(|c| c.hits.value());
+        let past = app.total(|c| c.misses.value() + c.reads_elsewhere.value());
+        app.runway.update(hits + past, hits + app.total(|c| c.at_hand.value()));
     }
 }
 
 /// Looks after one node until it retires.
 async fn attend(app: Arc<App>, node: Arc<Node>) {
-    let Some(origin) = app.origin() else { return };
+    let Some(origin) = app.origin(node.upstream) else { return };
     let settings = app.config.upstreams[&origin.name].health_check;
     let breaker = &node.breaker;
     let mut check = Check::default();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::LocalSet;
 
-use crate::app::{App, Backend};
+use crate::app::App;
 use crate::cache::Waiter;
 use crate::cache::hotkeys::Sketch;
 use crate::clock::Micros;
@@ -52,8 +52,8 @@ pub struct Worker {
     pub scratch: Rc<RefCell<Box<[u8]>>>,
     /// Which keys are read most here.
     pub sketch: RefCell<Sketch>,
-    /// Who owns what, as last looked up.
-    map: RefCell<Arc<Map>>,
+    /// Who owns what, as last looked up, for each upstream.
+    maps: Vec<RefCell<Arc<Map>>>,
     lanes: RefCell<Vec<Link>>,
     /// Every leased lane, in use or not.
     leased: RefCell<Vec<Link>>,
@@ -102,7 +102,7 @@ pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
         },
         scratch: Rc::new(RefCell::new(vec![0; SCRATCH].into_boxed_slice())),
         sketch: RefCell::default(),
-        map: RefCell::default(),
+        maps: app.upstreams.iter().map(|_| RefCell::default()).collect(),
         lanes: RefCell::default(),
         leased: RefCell::default(),
         vacant: RefCell::default(),
@@ -220,8 +220,8 @@ impl Worker {
             for session in self.sessions.borrow().values() {
                 session.tick();
             }
-            if let (0, Backend::Memory(memory)) = (self.number, &self.app.backend) {
-                memory.sweep();
+            if self.number == 0 {
+                self.app.memories().for_each(|(_, memory)| memory.sweep());
             }
             if tick % PUBLISH == 0 {
                 let top = self.sketch.borrow().top().to_vec();
@@ -249,12 +249,13 @@ impl Worker {
     #[inline]
     pub fn map(&self, origin: &Origin) -> Ref<'_, Map> {
         // (One that is being looked at stays for this once.)
-        if self.map.borrow().version != origin.version()
-            && let Ok(mut map) = self.map.try_borrow_mut()
+        let known = &self.maps[usize::from(origin.number)];
+        if known.borrow().version != origin.version()
+            && let Ok(mut map) = known.try_borrow_mut()
         {
             *map = origin.map();
         }
-        Ref::map(self.map.borrow(), |map| &**map)
+        Ref::map(known.borrow(), |map| &**map)
     }
 
     /// The lane to a node for an identity; made when there is none yet.
@@ -303,8 +304,8 @@ impl Worker {
     }
 
     /// There is one fewer out: whoever waits for one has his turn.
-    pub fn give_back_lease(&self) {
-        if let Some(origin) = self.app.origin() {
+    pub fn give_back_lease(&self, upstream: u16) {
+        if let Some(origin) = self.app.origin(upstream) {
             self.tell(origin.leases.give_back());
         }
     }
@@ -315,8 +316,8 @@ impl Worker {
     }
 
     /// A session waits for a lease no more.
-    pub fn want_no_lease(&self, session: u64) {
-        if let Some(origin) = self.app.origin() {
+    pub fn want_no_lease(&self, upstream: u16, session: u64) {
+        if let Some(origin) = self.app.origin(upstream) {
             self.tell(origin.leases.leave(self.ticket(session)));
         }
     }

@@ -98,6 +98,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "command",
             "config",
             "ladder",
+            "memory",
             "origin",
             "resp",
             "route",
@@ -123,7 +124,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("origin", &["cache", "clock", "coherence", "config", "ladder", "resp", "security", "upstream"]),
     // The components.
     ("security", &["clock", "config", "resp", "upstream"]),
-    ("route", &["cache", "clock", "command", "config", "ladder", "memory"]),
+    ("route", &["cache", "clock", "command", "config", "ladder", "memory", "resp"]),
     ("ladder", &["clock", "config"]),
     ("cache", &["clock", "command", "config"]),
     ("upstream", &["clock", "config", "net", "resp"]),

@@ -94,7 +94,7 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     units::duration(&value).map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))
 }
 
-/// What is right in form and not served by this version: the kinds memcached and redis-ring, and several upstreams. Empty when
+/// What is right in form and not served by this version: the kinds memcached and redis-ring. Empty when
 /// everything is served.
 pub fn unsupported(config: &Config) -> Errors {
     let errors = unserved::findings(config).0.into_iter().map(|finding| ConfigError {

@@ -17,12 +17,5 @@ pub(super) fn findings(config: &Config) -> Findings {
             );
         }
     }
-    if let Some(second) = config.upstreams.keys().nth(1) {
-        findings.add(
-            Path::of(["upstreams", second]),
-            "several upstreams are not served by this version yet",
-            "keep one upstream",
-        );
-    }
     findings
 }

@@ -1,6 +1,6 @@
 //! Metrics of breakers, rungs and stale answers.
 
-use super::{Kind, Metric, Reading, View, cells, counter, gauge, seconds, value};
+use super::{Kind, Metric, Reading, View, by_origin, cells, counter, gauge, seconds, value};
 use crate::counters::{AGES, Cell};
 use crate::ladder::{RUNGS, Rung};
 use crate::origin::{Node, Origin};
@@ -68,7 +68,10 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "larder_runway_ratio",
         "Share of recent reads that the cache could answer if the origin were away; 1 before the first read",
-        |view| of_origin(view, |_| vec![(Vec::new(), view.app.runway.share().unwrap_or(1.0))]),
+        |view| match view.app.origins().next() {
+            Some(_) => vec![(Vec::new(), view.app.runway.share().unwrap_or(1.0))],
+            None => Vec::new(),
+        },
     ),
     Metric {
         name: "larder_health_checks_total",
@@ -76,7 +79,7 @@ pub(super) const METRICS: &[Metric] = &[
         labels: &["upstream", "result"],
         help: "Health checks of servers that were answered well (ok) or not (failed)",
         read: |view| {
-            of_origin(view, |origin| {
+            by_origin(view, |origin| {
                 let reading = |result: &str, at: usize| {
                     (vec![origin.name.clone(), result.to_owned()], value(&origin.checks[at]) as f64)
                 };
@@ -89,30 +92,26 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         labels: &["upstream"],
         help: "Reads that were sent again because the connection they were sent on was lost",
-        read: |view| of_origin(view, |origin| vec![(vec![origin.name.clone()], value(&origin.budget.taken) as f64)]),
+        read: |view| by_origin(view, |origin| vec![(vec![origin.name.clone()], value(&origin.budget.taken) as f64)]),
     },
     Metric {
         name: "larder_retries_refused_total",
         kind: Kind::Counter,
         labels: &["upstream"],
         help: "Reads that were not sent again because too many were",
-        read: |view| of_origin(view, |origin| vec![(vec![origin.name.clone()], value(&origin.budget.refused) as f64)]),
+        read: |view| by_origin(view, |origin| vec![(vec![origin.name.clone()], value(&origin.budget.refused) as f64)]),
     },
 ];
 
-fn of_origin(view: &View<'_>, read: impl Fn(&Origin) -> Vec<Reading>) -> Vec<Reading> {
-    view.app.origin().map_or_else(Vec::new, read)
-}
-
 fn by_node(view: &View<'_>, read: impl Fn(&Origin, &Node) -> f64) -> Vec<Reading> {
-    of_origin(view, |origin| {
+    by_origin(view, |origin| {
         let labels = |node: &Node| vec![origin.name.clone(), node.endpoint.address.to_string()];
         origin.map().nodes().map(|node| (labels(node), read(origin, node))).collect()
     })
 }
 
 fn breaker_transitions(view: &View<'_>) -> Vec<Reading> {
-    of_origin(view, |origin| {
+    by_origin(view, |origin| {
         let map = origin.map();
         let total = |to: State| map.nodes().map(|node| value(&node.breaker.transitions[to as usize])).sum::<u64>();
         [("closed", State::Closed), ("half-open", State::HalfOpen), ("open", State::Open)]
@@ -122,7 +121,7 @@ fn breaker_transitions(view: &View<'_>) -> Vec<Reading> {
 }
 
 fn rungs(view: &View<'_>) -> Vec<Reading> {
-    of_origin(view, |origin| {
+    by_origin(view, |origin| {
         let mut readings = Vec::new();
         for node in origin.map().nodes() {
             for number in view.app.routes.ladders() {
@@ -137,7 +136,7 @@ fn rungs(view: &View<'_>) -> Vec<Reading> {
 }
 
 fn rung_transitions(view: &View<'_>) -> Vec<Reading> {
-    of_origin(view, |origin| {
+    by_origin(view, |origin| {
         let reading = |rung: Rung| {
             (vec![origin.name.clone(), rung.name().to_owned()], value(&origin.rungs[rung as usize]) as f64)
         };
@@ -147,7 +146,7 @@ fn rung_transitions(view: &View<'_>) -> Vec<Reading> {
 
 fn rung_answers(view: &View<'_>) -> Vec<Reading> {
     let mut readings = Vec::new();
-    if view.app.origin().is_none() {
+    if view.app.origins().next().is_none() {
         return readings;
     }
     for rung in RUNGS.into_iter().filter(|rung| *rung != Rung::Normal) {

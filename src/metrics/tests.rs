@@ -102,7 +102,7 @@ fn latency_buckets_are_cumulative_and_end_in_the_count() {
 #[test]
 fn coverage_is_shown_under_the_mode_that_gives_it() {
     let app = redis();
-    let map = app.origin().expect("kind redis").map();
+    let map = app.home_origin().expect("kind redis").map();
     let origin = map.any().expect("a standalone server");
     let covered = || {
         let samples = samples(&app);

@@ -62,6 +62,15 @@ impl Map {
         }
     }
 
+    /// What a key is shared out by: its slot in a cluster. Keys of different slots have to be asked for in different commands.
+    #[inline]
+    pub fn slot(&self, key: &[u8]) -> u16 {
+        match &self.slots {
+            None => 0,
+            Some(_) => slot_of(key),
+        }
+    }
+
     /// Who owns a slot.
     pub fn owner_of_slot(&self, slot: u16) -> Option<&Primary> {
         match &self.slots {

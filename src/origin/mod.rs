@@ -1,4 +1,4 @@
-//! An upstream of Redis servers: its nodes, who of them owns which keys, and what stands between each and the cache.
+//! An upstream of servers: its nodes, who of them owns which keys, and what stands between each and the cache.
 //!
 //! * [`node`]: one server: its address, its tracked connection, its coverage.
 //! * [`map`]: which node owns which slot, at one moment; replaced as a whole when that changes.
@@ -21,18 +21,18 @@ use crate::ladder::{Forced, Ladder, RUNGS, Rung, Standing};
 use crate::resp::Proto;
 use crate::security::Verdicts;
 use crate::upstream::budget::Budget;
+use crate::upstream::control::{DATABASES, Learned};
 use crate::upstream::endpoint::Duty;
 use crate::upstream::leases::Leases;
 use crate::upstream::{Breaker, Endpoint};
 pub use map::Map;
 pub use node::Node;
 
-/// The number of the upstream in the near-cache: all routes of this version lead to one.
-pub const UPSTREAM: u16 = 0;
-
-/// An upstream of kind `redis`, `redis-sentinel` or `redis-cluster`.
+/// An upstream of servers: every kind but `memory`.
 #[derive(Debug)]
 pub struct Origin {
+    /// Its number: that of its keys in the near-cache.
+    pub number: u16,
     /// Name of the upstream.
     pub name: String,
     /// What it is.
@@ -63,6 +63,12 @@ pub struct Origin {
     pub changes: AtomicU64,
     /// What it said of clients' own credentials.
     pub verdicts: Verdicts,
+    /// Clients log in here: it is the home upstream. The others are spoken to as the configuration says, whoever asks.
+    pub takes_logins: bool,
+    /// Where clients begin, and in which of its own databases they are then (`upstreams.*.database`).
+    pub first_database: (u32, u32),
+    /// What it has told of itself.
+    pub learned: ArcSwap<Learned>,
     /// Somebody has reason to believe that the map is no longer right.
     pub doubt: Notify,
     /// There is a new map.
@@ -71,12 +77,14 @@ pub struct Origin {
 
 impl Origin {
     /// An upstream of which nothing is known yet but its configuration.
-    pub fn new(name: &str, kind: Kind, model: Endpoint, breaker: config::Breaker) -> Self {
+    pub fn new(number: u16, name: &str, upstream: &config::Upstream, model: Endpoint) -> Self {
+        let (kind, breaker) = (upstream.kind, upstream.breaker);
         let trouble = Arc::<AtomicU32>::default();
-        let vacancy = Node::new(model.clone(), Breaker::new(breaker, Arc::clone(&trouble)));
+        let vacancy = Node::new(number, model.clone(), Breaker::new(breaker, Arc::clone(&trouble)));
         vacancy.breaker.supervise();
         vacancy.breaker.open(Micros::now(), NOBODY_YET);
         Self {
+            number,
             name: name.to_owned(),
             kind,
             model: Arc::new(model),
@@ -95,6 +103,9 @@ impl Origin {
             losses: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             verdicts: Verdicts::default(),
+            takes_logins: false,
+            first_database: (upstream.database, upstream.database),
+            learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
             doubt: Notify::new(),
             mapped: Notify::new(),
         }
@@ -188,6 +199,19 @@ impl Origin {
         self.epoch.store(epoch, Ordering::Release);
     }
 
+    /// Which of its databases a client is in that has chosen this one. Where a client begins, the configuration says for each
+    /// upstream; with SELECT it chooses the same number everywhere.
+    #[inline]
+    pub fn database(&self, chosen: u32) -> u32 {
+        let (first, own) = self.first_database;
+        if chosen == first { own } else { chosen }
+    }
+
+    /// Whether its servers pass on messages, run scripts and lend connections: those of Redis do.
+    pub fn is_redis(&self) -> bool {
+        self.kind != Kind::Memcached
+    }
+
     /// In what role the owner of a key is spoken to.
     pub fn duty(&self) -> Duty {
         match self.kind {
@@ -240,7 +264,7 @@ impl Origin {
             nodes.retain(|node| map.contains(node));
         }
         let breaker = Breaker::new(self.breaker, Arc::clone(&self.trouble));
-        let node = Arc::new(Node::new(self.model.at(address.clone(), duty), breaker));
+        let node = Arc::new(Node::new(self.number, self.model.at(address.clone(), duty), breaker));
         nodes.push(Arc::clone(&node));
         node
     }

@@ -15,6 +15,8 @@ use crate::upstream::{Breaker, Endpoint};
 pub struct Node {
     /// Its number in this process, never used again.
     pub number: u32,
+    /// The number of its upstream.
+    pub upstream: u16,
     /// Its address, and how it is spoken to.
     pub endpoint: Arc<Endpoint>,
     /// Whether it may be asked now.
@@ -34,9 +36,10 @@ static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
 impl Node {
     /// A node that is not connected yet.
-    pub fn new(endpoint: Endpoint, breaker: Breaker) -> Self {
+    pub fn new(upstream: u16, endpoint: Endpoint, breaker: Breaker) -> Self {
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            upstream,
             endpoint: Arc::new(endpoint),
             breaker: Arc::new(breaker),
             tracked: Arc::default(),

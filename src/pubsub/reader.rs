@@ -81,7 +81,7 @@ impl Reader {
 
     /// The endpoints may not be what they were.
     fn doubt(&self) {
-        if let Some(origin) = self.app.origin() {
+        if let Some(origin) = self.app.broker() {
             origin.doubt.notify_one();
         }
     }

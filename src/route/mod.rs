@@ -1,14 +1,15 @@
 //! Routes: key pattern -> what may be done with such keys, compiled once per configuration.
 //!
-//! The pattern with the longest literal prefix wins. All routes lead to the one upstream of this version; what they
-//! decide is whether and how long replies are cached.
+//! The pattern with the longest literal prefix wins. A route says to which upstream its keys belong, whether and how long
+//! replies are cached, and what becomes of them while a server is down.
 
 use crate::cache::freshness::Leniency;
 use crate::cache::policy::Lifetime;
 use crate::clock::Micros;
-use crate::command::Spec;
-use crate::config::{self, Config, OnMiss, ReadFrom, Stale};
+use crate::command::{Flags, Spec, for_each_key};
+use crate::config::{self, Config, Kind, OnMiss, ReadFrom, Stale};
 use crate::ladder::{Ladders, Rung, Standing};
+use crate::resp::Command;
 
 /// The compiled routes.
 #[derive(Debug)]
@@ -20,6 +21,21 @@ pub struct Routes {
     ladders: Vec<usize>,
     /// Whether any route reads from replicas.
     pub replicas: bool,
+    /// The upstream for what concerns no key: that of the route `*`, else the first of a Redis kind, else the first.
+    pub home: u16,
+    /// There are several upstreams.
+    pub several: bool,
+}
+
+/// Where a command is to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// By this upstream.
+    One(u16),
+    /// By several: its keys lie on these two, and perhaps on others.
+    Several(u16, u16),
+    /// No route leads from the key in this place of the command.
+    Nowhere(usize),
 }
 
 #[derive(Debug)]
@@ -35,6 +51,8 @@ struct Route {
 pub struct Policy {
     /// The pattern as it was written; empty for the default route.
     pub pattern: String,
+    /// The number of the upstream that its keys belong to; `None`: to none, as no route names them.
+    pub upstream: Option<u16>,
     /// Whether replies are cached.
     pub cached: bool,
     /// Whether replicas are read from. What they say may be old, and is never cached.
@@ -61,6 +79,10 @@ impl Routes {
             let cache = route.map(|route| &route.cache);
             Policy {
                 pattern: pattern.to_owned(),
+                upstream: match route {
+                    Some(route) => number_of(config, &route.upstream),
+                    None => (config.upstreams.len() == 1).then_some(0),
+                },
                 cached: !from_replicas && cache.is_none_or(|cache| cache.enabled),
                 from_replicas,
                 lifetime: Lifetime::of(&config.near_cache, cache),
@@ -92,7 +114,37 @@ impl Routes {
             routes.iter().map(|route: &Route| &route.policy).chain([&rest]).map(|policy| policy.ladder).collect();
         ladders.sort_unstable();
         ladders.dedup();
-        Self { routes, rest, ladders, replicas }
+        Self { routes, rest, ladders, replicas, home: home(config), several: config.upstreams.len() > 1 }
+    }
+
+    /// Where a command is to be served.
+    #[inline]
+    pub fn destination(&self, spec: &Spec, command: &Command<'_>) -> Destination {
+        if self.several { self.by_keys(spec, command) } else { Destination::One(self.home) }
+    }
+
+    fn by_keys(&self, spec: &Spec, command: &Command<'_>) -> Destination {
+        let mut found = None;
+        // (The names of shard channels are no keys: they stand where the messages are.)
+        if !spec.flags.has(Flags::PUBSUB) {
+            for_each_key(spec, command, |at, _| {
+                found = Some(match (found, self.find(command.arg(at)).upstream) {
+                    (None, Some(upstream)) => Destination::One(upstream),
+                    (Some(Destination::One(first)), Some(other)) if first != other => {
+                        Destination::Several(first, other)
+                    }
+                    (None | Some(Destination::One(_)), None) => Destination::Nowhere(at),
+                    (Some(before), _) => before,
+                });
+            });
+        }
+        found.unwrap_or(Destination::One(self.home))
+    }
+
+    /// The upstream that a key belongs to; of one that no route names, the home upstream.
+    #[inline]
+    pub fn upstream_of(&self, key: &[u8]) -> u16 {
+        if self.several { self.find(key).upstream.unwrap_or(self.home) } else { self.home }
     }
 
     /// The ladders that some route names, each once.
@@ -117,6 +169,22 @@ impl Routes {
         };
         self.routes.iter().find(matches).map_or(&self.rest, |route| &route.policy)
     }
+}
+
+/// The place of an upstream's name in the list of them all.
+fn number_of(config: &Config, name: &str) -> Option<u16> {
+    config.upstreams.keys().position(|known| known == name).and_then(|number| u16::try_from(number).ok())
+}
+
+fn home(config: &Config) -> u16 {
+    let of_everything = config.routes.iter().find(|route| route.keys.iter().any(|pattern| pattern == "*"));
+    let redis = || {
+        let is_redis = |kind: Kind| !matches!(kind, Kind::Memory | Kind::Memcached);
+        let mut routed = config.routes.iter().filter_map(|route| config.upstreams.get_key_value(&route.upstream));
+        routed.find(|(_, upstream)| is_redis(upstream.kind)).map(|(name, _)| &**name)
+    };
+    let name = of_everything.map(|route| &*route.upstream).or_else(redis);
+    name.and_then(|name| number_of(config, name)).unwrap_or(0)
 }
 
 impl Policy {

@@ -23,7 +23,7 @@ use crate::cache::near::Cause;
 use crate::clock::Micros;
 use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key};
 use crate::ladder::{Rung, Standing};
-use crate::origin::{Map, Node, Origin, UPSTREAM};
+use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
 use crate::session::{Session, State};
@@ -95,9 +95,7 @@ pub(super) fn serve(
         Rung::LocalOnly | Rung::StaleReadOnly | Rung::Reject => {}
     }
     let effect = effect(spec, command);
-    if matches!(effect, Effect::Write(_) | Effect::Everything) {
-        forget(session, origin, &map, spec, command, effect);
-    }
+    forget(session, spec, command);
     if rung != Rung::Reject && effect == Effect::Read {
         if reads_from_replica(session, &map, spec, command) {
             return Verdict::GoOn;
@@ -247,17 +245,25 @@ fn add<'a>(all: &mut Option<Needs<'a>>, need: Need<'a>) {
     }
 }
 
-/// Leaves nothing of a write's keys in the cache.
-fn forget(session: &Session, origin: &Origin, map: &Map, spec: &Spec, command: &Command<'_>, effect: Effect) {
-    let near = &session.worker.app.near;
-    if effect == Effect::Everything {
-        origin.keepers(map).for_each(|node| near.flush(&node.coverage));
-    }
-    for_each_key(spec, command, |at, access| {
-        if access == Access::Write {
-            near.invalidate(UPSTREAM, command.arg(at), Cause::Write);
+/// Leaves nothing of a write's keys in the cache; of a read's there is nothing to leave.
+pub(super) fn forget(session: &Session, spec: &Spec, command: &Command<'_>) {
+    let app = &session.worker.app;
+    match effect(spec, command) {
+        Effect::Read | Effect::Inert => {}
+        Effect::Everything => {
+            for origin in app.origins() {
+                origin.keepers(&origin.map()).for_each(|node| app.near.flush(&node.coverage));
+            }
         }
-    });
+        Effect::Write(_) => {
+            for_each_key(spec, command, |at, access| {
+                let key = command.arg(at);
+                if access == Access::Write {
+                    app.near.invalidate(app.routes.upstream_of(key), key, Cause::Write);
+                }
+            });
+        }
+    }
 }
 
 /// Whether all keys of a read may be read from a replica, and there is one that may be asked.

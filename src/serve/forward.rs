@@ -9,13 +9,12 @@ use super::{Flow, degraded, scatter, tracked};
 use crate::cache::near::Cause;
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Options, Quoted, Reach, Spec, effect, for_each_key};
-use crate::origin::{Map, Node, Origin, UPSTREAM};
+use crate::origin::{Map, Node, Origin};
 use crate::resp::view::View;
 use crate::resp::{Command, encode};
 use crate::session::receiver::{Again, Place, Receipt, Write};
 use crate::session::{NO_SLOT, Session, State};
 use crate::upstream::lane::Lane;
-use crate::upstream::slots::slot_of;
 use crate::upstream::subscriber::Kind;
 use crate::worker::Worker;
 
@@ -42,7 +41,7 @@ pub fn forward(
 ) -> Flow {
     let uncovered = cover == Cover::Gone;
     let effect = effect(spec, command);
-    if must_drain(state, map, effect) {
+    if must_drain(state, origin.number, map, effect) {
         return Flow::Stall;
     }
     if effect == Effect::Read && cover == Cover::Never && origin.is_well() {
@@ -81,8 +80,8 @@ pub fn forward(
     let again = |state: &State| {
         // Nobody redirects but a cluster.
         (map.is_split() || uncovered).then(|| {
-            let slot = slot(spec, command).unwrap_or_default();
-            let identity = state.identity(origin.model.credentials.as_ref());
+            let slot = slot(map, spec, command).unwrap_or_default();
+            let identity = state.identity(origin);
             Box::new(Again { uncovered, ..Again::new(Bytes::copy_from_slice(command.wire()), slot, identity, node) })
         })
     };
@@ -91,7 +90,7 @@ pub fn forward(
             if !map.is_split() && !uncovered && state.tracking.is_none() && spec.options != Options::Audience =>
         {
             let seq = place(state, node.number);
-            lane.send(command.wire(), (session.id, seq), state.now, || Receipt::of_read(session, seq));
+            lane.send(command.wire(), (session.id, seq), state.now, || Receipt::of_read(session, origin.number, seq));
         }
         Effect::Read | Effect::Inert => {
             state.lane_owed += 1;
@@ -99,7 +98,7 @@ pub fn forward(
             tracked::note_forwarded(session, state, spec, command, seq);
             let place =
                 if spec.options == Options::Audience { Place::Audience(seq, kind(spec)) } else { Place::Slot(seq) };
-            let receipt = Receipt { place, again: again(state), ..Receipt::of_read(session, seq) };
+            let receipt = Receipt { place, again: again(state), ..Receipt::of_read(session, origin.number, seq) };
             lane.send(command.wire(), (0, 0), state.now, || receipt);
         }
         Effect::Write(_) | Effect::Everything => {
@@ -147,7 +146,7 @@ fn read_from_replica(
         all &= session.worker.app.routes.find(key).from_replicas;
     });
     let key = command.arg(first.filter(|_| all)?);
-    let slot = slot(spec, command).ok()?;
+    let slot = slot(map, spec, command).ok()?;
     let replicas = &map.owning(key)?.replicas;
     let start = usize::try_from(session.id).unwrap_or_default();
     for turn in 0..replicas.len() {
@@ -161,13 +160,13 @@ fn read_from_replica(
         }
         session.worker.counters.forwarded.add(1);
         session.worker.counters.from_replicas.add(1);
-        let identity = state.identity(origin.model.credentials.as_ref());
+        let identity = state.identity(origin);
         let request = Bytes::copy_from_slice(command.wire());
         let again = Again { to_replica: true, ..Again::new(request, slot, identity, replica) };
         state.lane_owed += 1;
         let seq = own_place(state);
         tracked::note_forwarded(session, state, spec, command, seq);
-        let receipt = Receipt { again: Some(Box::new(again)), ..Receipt::of_read(session, seq) };
+        let receipt = Receipt { again: Some(Box::new(again)), ..Receipt::of_read(session, origin.number, seq) };
         lane.send(command.wire(), (0, 0), state.now, || receipt);
         return Some(Flow::Next);
     }
@@ -176,40 +175,45 @@ fn read_from_replica(
 
 /// Sends a command that concerns no key to a certain node; its reply is the client's.
 pub fn send_to(session: &Rc<Session>, state: &mut State, node: &Arc<Node>, wire: &[u8]) {
-    let Some(origin) = session.worker.app.origin() else { return };
+    let Some(origin) = session.worker.app.origin(node.upstream) else { return };
     let lane = lane(session, state, origin, node);
     if let Some(error) = lane.refusal(state.now) {
         return encode::error(state.replies.now(), &error);
     }
     state.lane_owed += 1;
     let seq = own_place(state);
-    lane.send(wire, (0, 0), state.now, || Receipt::of_read(session, seq));
+    lane.send(wire, (0, 0), state.now, || Receipt::of_read(session, node.upstream, seq));
 }
 
 /// A read whose connection was lost, answered from the cache if its node is down by now: its reply, or why there is none.
-pub fn rescue(session: &Rc<Session>, seq: u64, request: &[u8]) -> Option<Result<Vec<u8>, String>> {
+pub fn rescue(session: &Rc<Session>, upstream: u16, seq: u64, request: &[u8]) -> Option<Result<Vec<u8>, String>> {
     let mut state = session.state.borrow_mut();
     let proto = state.replies.proto(seq)?;
-    degraded::rescue(session, &mut state, session.worker.app.origin()?, request, proto)
+    degraded::rescue(session, &mut state, session.worker.app.origin(upstream)?, request, proto)
 }
 
 /// A read past the cache has its reply: what the cache has of its keys is older, and not to be served when the origin goes away again.
-pub fn outdate(worker: &Worker, request: &[u8]) {
+pub fn outdate(worker: &Worker, upstream: u16, request: &[u8]) {
     let Some(quoted) = quoted(request) else { return };
     let (command, table) = (quoted.command(), worker.table.borrow());
     if let Ok(spec) = table.resolve(&command) {
         for_each_key(spec, &command, |at, _| {
-            worker.app.near.invalidate(UPSTREAM, command.arg(at), Cause::Write);
+            worker.app.near.invalidate(upstream, command.arg(at), Cause::Write);
         });
     }
 }
 
 /// Whether the command must wait for replies that the session still awaits.
-pub(super) fn must_drain(state: &mut State, map: &Map, effect: Effect) -> bool {
+pub(super) fn must_drain(state: &mut State, upstream: u16, map: &Map, effect: Effect) -> bool {
     // A write must not overtake this session's reads on the tracked connection, nor anything its commands that were
     // sent as somebody else, nor to a node that may no longer own their keys.
     let overtakes = state.reads_owed > 0 && effect != Effect::Read && effect != Effect::Inert;
-    let remapped = state.map_version != map.version;
+    let known = state.map_version(upstream);
+    let remapped = *known != map.version && *known != 0;
+    if *known == 0 {
+        // Nothing was sent there yet.
+        *known = map.version;
+    }
     if overtakes || state.drain_first || state.drain_lanes || remapped {
         if state.reads_owed > 0 || state.lane_owed > 0 {
             return true;
@@ -217,7 +221,7 @@ pub(super) fn must_drain(state: &mut State, map: &Map, effect: Effect) -> bool {
         state.drain_first = false;
         state.drain_lanes = false;
         if remapped {
-            state.map_version = map.version;
+            *state.map_version(upstream) = map.version;
             state.lanes.clear();
         }
     }
@@ -252,7 +256,7 @@ pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Re
     if !map.is_split() {
         return map.any().ok_or(Nowhere::Nobody);
     }
-    match slot(spec, command) {
+    match slot(map, spec, command) {
         Ok(Some(slot)) => map.owner_of_slot(slot).map(|primary| &primary.node).ok_or(Nowhere::Nobody),
         Ok(None) => map.any_well().ok_or(Nowhere::Nobody),
         Err(CrossSlot) => Err(Nowhere::CrossSlot),
@@ -264,10 +268,10 @@ pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Re
 pub(super) struct CrossSlot;
 
 /// The one slot of a command's keys; `None` when it has none.
-pub(super) fn slot(spec: &Spec, command: &Command<'_>) -> Result<Option<u16>, CrossSlot> {
+pub(super) fn slot(map: &Map, spec: &Spec, command: &Command<'_>) -> Result<Option<u16>, CrossSlot> {
     let mut found = Ok(None);
     for_each_key(spec, command, |at, _| {
-        let slot = slot_of(command.arg(at));
+        let slot = map.slot(command.arg(at));
         match found {
             Ok(None) => found = Ok(Some(slot)),
             Ok(Some(first)) if first != slot => found = Err(CrossSlot),
@@ -282,7 +286,7 @@ pub(super) fn lane(session: &Session, state: &mut State, origin: &Origin, node: 
     if let Some((_, lane)) = state.lanes.iter().find(|(number, _)| *number == node.number) {
         return Rc::clone(lane);
     }
-    let lane = session.worker.lane(node, state.identity(origin.model.credentials.as_ref()));
+    let lane = session.worker.lane(node, state.identity(origin));
     state.lanes.push((node.number, Rc::clone(&lane)));
     lane
 }
@@ -324,7 +328,7 @@ pub(super) fn fence(session: &Session, node: &Arc<Node>, spec: &Spec, command: &
         let key = command.arg(at);
         // Nothing is ever kept of a route that does not cache.
         if access == Access::Write && session.worker.app.routes.find(key).cached {
-            write.fences.push(near.fence(UPSTREAM, key));
+            write.fences.push(near.fence(node.upstream, key));
         }
     });
     write.undeclared = effect == Effect::Write(Reach::Beyond) || coverage == Coverage::Partial;
@@ -335,7 +339,11 @@ pub(super) fn fence(session: &Session, node: &Arc<Node>, spec: &Spec, command: &
 pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result<(), String> {
     let worker = &session.worker;
     let mut state = session.state.borrow_mut();
-    let Some(origin) = worker.app.origin().filter(|_| !state.drain_first) else {
+    // A cacheable read: its first argument is a key, and all its keys lie in one slot.
+    let words = words(request);
+    let key = words.get(1).copied().unwrap_or_default();
+    let upstream = worker.app.routes.upstream_of(key);
+    let Some(origin) = worker.app.origin(upstream).filter(|_| !state.drain_first) else {
         // Behind it the client has changed its database, protocol or user.
         return Err("ERR the upstream connection was lost while this read was awaited; it can be repeated".into());
     };
@@ -352,9 +360,6 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
         ));
     }
     let map = worker.map(origin);
-    // A cacheable read: its first argument is a key, and all its keys lie in one slot.
-    let words = words(request);
-    let key = words.get(1).copied().unwrap_or_default();
     let node = map.owner(key).ok_or_else(|| origin.nobody())?;
     let lane = lane(session, &mut state, origin, node);
     if let Some(error) = lane.refusal(now) {
@@ -366,9 +371,9 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
         let keys = words.iter().skip(1).copied().map(Box::from).collect();
         tracked::note_read(&mut state, keys, seq);
     }
-    let identity = state.identity(origin.model.credentials.as_ref());
-    let again = Some(Box::new(Again::new(request.clone(), Some(slot_of(key)), identity, node)));
-    let receipt = Receipt { again, ..Receipt::of_read(session, seq) };
+    let identity = state.identity(origin);
+    let again = Some(Box::new(Again::new(request.clone(), Some(map.slot(key)), identity, node)));
+    let receipt = Receipt { again, ..Receipt::of_read(session, origin.number, seq) };
     lane.send(request, (0, 0), now, || receipt);
     Ok(())
 }

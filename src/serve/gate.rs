@@ -13,7 +13,7 @@ use crate::command::Spec;
 #[inline]
 pub fn refusal(app: &App, spec: &Spec) -> Option<String> {
     // The memory upstream has no administration, and says so itself.
-    (spec.admin && !app.config.allow_admin && app.origin().is_some()).then(|| {
+    (spec.admin && !app.config.allow_admin && app.origins().next().is_some()).then(|| {
         let name = spec.name.replace('|', " ").to_ascii_uppercase();
         format!("NOPERM Larder does not forward {name}: admin commands are off (allow_admin)")
     })

@@ -67,16 +67,16 @@ pub(super) fn take(session: &Rc<Session>, state: &mut State, origin: &Origin, no
     let worker = &session.worker;
     let (name, most) = (&origin.name, worker.app.config.upstreams[&origin.name].max_leases);
     let ticket = worker.ticket(session.id);
-    let turn = match state.wants_lease_since {
+    let turn = match state.wants_lease {
         None => origin.leases.take(ticket, most as usize),
         Some(_) => origin.leases.take_granted(ticket),
     };
     if turn == Turn::Now {
-        state.wants_lease_since = None;
-        let identity = state.identity(origin.model.credentials.as_ref());
+        state.wants_lease = None;
+        let identity = state.identity(origin);
         return Leased::Yes(worker.lease(node, &identity));
     }
-    let since = *state.wants_lease_since.get_or_insert(state.now);
+    let (_, since) = *state.wants_lease.get_or_insert((origin.number, state.now));
     if state.now.since(since) < Micros::of(node.endpoint.command_timeout) {
         return Leased::Later;
     }
@@ -102,7 +102,7 @@ pub(super) fn serve(
         return Flow::Next;
     }
     // What was sent before on shared connections comes first.
-    if must_drain(state, map, Effect::Write(Reach::Beyond)) || state.lane_owed > 0 {
+    if must_drain(state, origin.number, map, Effect::Write(Reach::Beyond)) || state.lane_owed > 0 {
         return Flow::Stall;
     }
     if purpose == Use::Wait && map.is_split() {
@@ -126,7 +126,7 @@ pub(super) fn serve(
     session.worker.counters.forwarded.add(1);
     match purpose {
         Use::Block(timeout) => {
-            let again = if map.is_split() { again(state, origin, node, (spec, command), timeout) } else { None };
+            let again = if map.is_split() { again(state, (origin, map), node, (spec, command), timeout) } else { None };
             block(session, state, node, lease, (spec, command), timeout, again);
         }
         Use::Wait => wait::wait(session, state, lease, command),
@@ -174,7 +174,7 @@ pub(super) fn send(
     let seq = own_place(state);
     state.replies.mark_blocking(seq);
     let (place, write) = (Place::Slot(seq), write.map(Box::new));
-    let receipt = Receipt { place, write, again, ..Receipt::of_lease(session, Tenure::Last) };
+    let receipt = Receipt { place, write, again, ..Receipt::of_lease(session, lease.node.upstream, Tenure::Last) };
     lease.lane.send(wire, (0, 0), state.now, || receipt);
     hold(session, state, lease);
     seq
@@ -183,7 +183,7 @@ pub(super) fn send(
 /// What it takes to send a command that may block to another node; `None`: nobody knows how long it may.
 fn again(
     state: &State,
-    origin: &Origin,
+    (origin, map): (&Origin, &Map),
     node: &Arc<Node>,
     (spec, command): (&Spec, &Command<'_>),
     timeout: Timeout,
@@ -191,9 +191,9 @@ fn again(
     let request = Quoted::new(command.args(0)).filter(|_| timeout != Timeout::Unknown)?;
     let time = block_time(timeout, command);
     let until = time.filter(|time| !time.is_zero()).map(|time| state.now.plus(Micros::of(time)));
-    let identity = state.identity(origin.model.credentials.as_ref());
+    let identity = state.identity(origin);
     let wire = Bytes::copy_from_slice(command.wire());
-    let again = Again::new(wire, slot(spec, command).unwrap_or_default(), identity, node);
+    let again = Again::new(wire, slot(map, spec, command).unwrap_or_default(), identity, node);
     Some(Box::new(Again { blocking: Some(Blocking { request, timeout, until, time }), ..again }))
 }
 
@@ -219,7 +219,7 @@ pub(super) fn send_again(node: &Arc<Node>, mut receipt: Receipt, asking: bool) {
     if asking {
         let mut words = Vec::new();
         encode::command(&mut words, &[b"ASKING"]);
-        lease.lane.send(&words, (0, 0), now, || Receipt::of_lease(&session, Tenure::Leased));
+        lease.lane.send(&words, (0, 0), now, || Receipt::of_lease(&session, node.upstream, Tenure::Leased));
     }
     lease.lane.send(&request, (0, 0), now, || receipt);
     hold(&session, &mut state, lease);
@@ -236,7 +236,8 @@ fn monitor(session: &Rc<Session>, state: &mut State, lease: Lease, command: &Com
     lease.lane.wait_for(None);
     let seq = own_place(state);
     state.lane_owed += 1;
-    let receipt = Receipt { place: Place::Stream(Some(seq)), ..Receipt::of_lease(session, Tenure::Leased) };
+    let receipt =
+        Receipt { place: Place::Stream(Some(seq)), ..Receipt::of_lease(session, lease.node.upstream, Tenure::Leased) };
     lease.lane.send_endless(command.wire(), state.now, receipt);
     state.monitor = Some(lease);
 }

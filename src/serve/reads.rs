@@ -12,13 +12,12 @@ use crate::clock::Micros;
 use crate::coherence::{self, Many, One, Part, Quiet, Tag, Terms};
 use crate::command::{Cacheable, Form, Spec};
 use crate::ladder::Rung;
-use crate::origin::{Map, Node, UPSTREAM};
+use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
 use crate::session::{Session, Staleness, State, write_resp3};
 use crate::tracking::{self, Who};
 use crate::upstream::control::HashFields;
-use crate::upstream::slots::slot_of;
 use crate::upstream::tracked::{Job, Mode};
 
 /// Whether a reader served the command.
@@ -35,12 +34,12 @@ pub enum Served {
 pub fn read(
     session: &Rc<Session>,
     state: &mut State,
-    map: &Map,
+    (origin, map): (&Origin, &Map),
     spec: &Spec,
     command: &Command<'_>,
     cacheable: Cacheable,
 ) -> Served {
-    let ask = Ask { session, map, spec, command, cacheable };
+    let ask = Ask { session, origin, map, spec, command, cacheable };
     match cacheable.form {
         Form::Key => ask.key(state),
         Form::Mget => ask.mget(state),
@@ -52,6 +51,7 @@ pub fn read(
 /// What is read.
 struct Ask<'a> {
     session: &'a Rc<Session>,
+    origin: &'a Origin,
     map: &'a Map,
     spec: &'a Spec,
     command: &'a Command<'a>,
@@ -103,13 +103,17 @@ fn is_outdated(form: &Entry, moment: Micros) -> bool {
 impl<'a> Ask<'a> {
     fn query<'k>(&self, state: &State, number: u16, key: &'k [u8], args: &'k [u8]) -> Query<'k> {
         Query {
-            hash: self.session.worker.app.near.hash(UPSTREAM, key),
-            upstream: UPSTREAM,
-            database: state.database as u16,
+            hash: self.session.worker.app.near.hash(self.origin.number, key),
+            upstream: self.origin.number,
+            database: self.database(state) as u16,
             command: number,
             key,
             args,
         }
+    }
+
+    fn database(&self, state: &State) -> u32 {
+        self.origin.database(state.database)
     }
 
     fn policy(&self, key: &[u8]) -> Option<&'a Policy> {
@@ -117,7 +121,7 @@ impl<'a> Ask<'a> {
     }
 
     fn terms(&self, policy: &Policy) -> Terms {
-        let may_expire = || self.session.worker.app.learned.load().hash_fields == HashFields::MayExpire;
+        let may_expire = || self.origin.learned.load().hash_fields == HashFields::MayExpire;
         Terms {
             lifetime: policy.lifetime,
             shape: self.cacheable.shape,
@@ -150,6 +154,10 @@ impl<'a> Ask<'a> {
         let query = self.query(state, self.spec.number, key, self.command.behind(1));
         worker.sketch.borrow_mut().record(query.hash, key);
         if state.tracks() {
+            if !pushes(node) {
+                // Nobody would tell of a change: past the cache, where the client is told not to keep it.
+                return Served::No;
+            }
             self.note_reader();
         }
 
@@ -202,7 +210,7 @@ impl<'a> Ask<'a> {
         let worker = &self.session.worker;
         let request = Bytes::copy_from_slice(self.command.wire());
         let tag = Tag::One(Box::new(One { fill, request: request.clone(), terms: self.terms(policy) }));
-        let job = coherence::one_key(self.command.arg(1), state.database, &request, tag);
+        let job = coherence::one_key(self.command.arg(1), self.database(state), &request, tag);
         if let Err(Job { tag: Tag::One(one), .. }) = node.tracked.submit(job) {
             // The connection went this moment: those who joined meanwhile, and we, ask the origin.
             worker.retry(worker.app.near.abandon(&one.fill), &one.request);
@@ -259,7 +267,7 @@ impl<'a> Ask<'a> {
         let mut last = None;
         for (element, key) in self.command.args(1).enumerate() {
             let (Some(policy), Some(node)) = (self.policy(key), self.map.owner(key)) else { return Served::No };
-            if !of_one_instant(node) {
+            if !pushes(node) {
                 return Served::No;
             }
             last = Some((policy, node));
@@ -306,9 +314,9 @@ impl<'a> Ask<'a> {
         let mut keys = SmallVec::new();
         for element in missing {
             let key = self.command.arg(element + 1);
-            let hash = near.hash(UPSTREAM, key);
+            let hash = near.hash(self.origin.number, key);
             let Some(fill) = near.begin(hash, &node.coverage, state.now) else { return Served::No };
-            let database = state.database as u16;
+            let database = self.database(state) as u16;
             parts.push((fill, Part { hash, database, command: get.number, key: key.into(), element }));
             keys.push(Box::from(key));
         }
@@ -317,7 +325,7 @@ impl<'a> Ask<'a> {
         let tracked = if tracks { self.command.args(1).map(Box::from).collect() } else { Vec::new() };
         let many = Many { waiter, request, tracked, parts, terms: self.terms(policy) };
         let request = self.command.wire().to_vec();
-        let job = Job { database: state.database, keys, request, tag: Tag::Many(Box::new(many)) };
+        let job = Job { database: self.database(state), keys, request, tag: Tag::Many(Box::new(many)) };
         if node.tracked.submit(job).is_err() {
             state.replies.take_back(waiter.seq);
             return Served::No;
@@ -341,7 +349,7 @@ impl<'a> Ask<'a> {
         let mut found = Found::default();
         for (element, key) in self.command.args(1).enumerate() {
             let (Some(policy), Some(node)) = (self.policy(key), self.map.owner(key)) else { return Served::No };
-            if !of_one_instant(node) {
+            if !pushes(node) {
                 return Served::No;
             }
             let query = self.query(state, self.spec.number, key, b"");
@@ -365,7 +373,7 @@ impl<'a> Ask<'a> {
 
     /// Whether all keys lie in one slot, hence are read at one instant.
     fn in_one_slot(&self) -> bool {
-        let mut slots = self.command.args(1).map(slot_of);
+        let mut slots = self.command.args(1).map(|key| self.map.slot(key));
         let first = slots.next();
         slots.all(|slot| Some(slot) == first)
     }
@@ -375,13 +383,13 @@ impl<'a> Ask<'a> {
     fn fill_quietly(&self, state: &State, policy: &Policy, number: u16, name: &[u8], key: &[u8]) {
         let near = &self.session.worker.app.near;
         let Some(node) = self.map.owner(key).filter(|node| node.tracked.has_time()) else { return };
-        let hash = near.hash(UPSTREAM, key);
+        let hash = near.hash(self.origin.number, key);
         let Some(fill) = near.begin(hash, &node.coverage, state.now) else { return };
-        let form = Part { hash, database: state.database as u16, command: number, key: key.into(), element: 0 };
+        let form = Part { hash, database: self.database(state) as u16, command: number, key: key.into(), element: 0 };
         let mut request = Vec::new();
         encode::command(&mut request, &[name, key]);
         let tag = Tag::Quiet(Box::new(Quiet { fill, form, terms: self.terms(policy) }));
-        let _ = node.tracked.submit(coherence::one_key(key, state.database, &request, tag));
+        let _ = node.tracked.submit(coherence::one_key(key, self.database(state), &request, tag));
     }
 }
 
@@ -392,8 +400,8 @@ pub(super) fn answer_from(out: &mut Vec<u8>, proto: Proto, form: &Entry) {
     write_resp3(out, proto, form.reply(), facts.shape(), facts.same_in_both());
 }
 
-/// Whether entries of several keys are true as of one instant: where changes are pushed they are, because one that was
-/// changed is gone. Without pushes each has an age of its own.
-fn of_one_instant(node: &Node) -> bool {
+/// Whether changes are pushed. Then entries of several keys are true as of one instant, because one that was changed is gone.
+/// Without pushes each has an age of its own.
+fn pushes(node: &Node) -> bool {
     node.mode() == Some(Mode::Tracking)
 }

@@ -35,7 +35,7 @@ pub fn unfit(redirect: &Redirect<'_>) -> bool {
 /// Sends the command of `receipt` where `redirect` says.
 pub fn follow(worker: &Rc<Worker>, mut receipt: Receipt, redirect: &Redirect<'_>, reply: &[u8]) {
     let must_pass = matches!(redirect, Redirect::TryAgain) && !receipt.holds_the_line();
-    let (Some(origin), Some(again)) = (worker.app.origin(), receipt.again.as_mut()) else { return };
+    let (Some(origin), Some(again)) = (worker.app.origin(receipt.upstream), receipt.again.as_mut()) else { return };
     worker.counters.redirections.add(1);
     again.redirections += 1;
     let most = worker.app.config.upstreams[&origin.name].max_redirections;
@@ -82,7 +82,7 @@ fn node(origin: &Origin, again: &Again, host: &str, port: u16) -> Arc<Node> {
 
 /// Sends a command anew by the present map.
 pub fn again_by_map(worker: &Rc<Worker>, mut receipt: Receipt) {
-    let Some(origin) = worker.app.origin() else { return };
+    let Some(origin) = worker.app.origin(receipt.upstream) else { return };
     let slot = receipt.again.as_ref().and_then(|again| again.slot);
     let node = {
         let map = worker.map(origin);
@@ -98,7 +98,10 @@ pub fn again_by_map(worker: &Rc<Worker>, mut receipt: Receipt) {
 }
 
 fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: bool) {
-    let not_asked = worker.app.origin().and_then(|origin| degraded::why_not(&worker.app, origin, node, Micros::now()));
+    let not_asked = worker
+        .app
+        .origin(receipt.upstream)
+        .and_then(|origin| degraded::why_not(&worker.app, origin, node, Micros::now()));
     if let Some(error) = not_asked {
         return receipt.lost(1, &error);
     }
@@ -115,7 +118,7 @@ fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: boo
     if asking {
         let mut words = Vec::new();
         encode::command(&mut words, &[b"ASKING"]);
-        lane.send(&words, (0, 0), now, || Receipt::of_nobody(&receipt.session));
+        lane.send(&words, (0, 0), now, || Receipt::of_nobody(&receipt.session, node.upstream));
     }
     if let Some(write) = receipt.write.as_mut()
         && !write.wholesale

@@ -38,6 +38,7 @@ pub struct Survey {
     /// The client's command, but for its name and cursor.
     options: Vec<Bytes>,
     scan: Scan,
+    upstream: u16,
     identity: Identity,
     map: Arc<Map>,
     answers: RefCell<Vec<Option<Box<[u8]>>>>,
@@ -83,14 +84,17 @@ pub(super) fn scan(
     let scan = Scan { seq: own_place(state), stage: place.stage, digest: map.digest, stages };
     if !surveyed {
         let request = request(place.cursor, command.args(2));
-        lanes[0]
-            .send(&request, (0, 0), state.now, || Receipt { place: Place::Scan(scan), ..Receipt::of_nobody(session) });
+        lanes[0].send(&request, (0, 0), state.now, || Receipt {
+            place: Place::Scan(scan),
+            ..Receipt::of_nobody(session, origin.number)
+        });
         return Flow::Next;
     }
     let survey = Rc::new(Survey {
         options: command.args(2).map(Bytes::copy_from_slice).collect(),
         scan,
-        identity: state.identity(origin.model.credentials.as_ref()),
+        upstream: origin.number,
+        identity: state.identity(origin),
         map: origin.map(),
         answers: RefCell::new(vec![None; lanes.len()]),
     });
@@ -98,7 +102,7 @@ pub(super) fn scan(
     encode::command(&mut request, &[b"CLUSTER", b"NODES"]);
     for (index, lane) in lanes.iter().enumerate() {
         let place = Place::Survey(Rc::clone(&survey), index);
-        lane.send(&request, (0, 0), state.now, || Receipt { place, ..Receipt::of_nobody(session) });
+        lane.send(&request, (0, 0), state.now, || Receipt { place, ..Receipt::of_nobody(session, origin.number) });
     }
     Flow::Next
 }
@@ -134,7 +138,7 @@ impl Survey {
             }
         }
         let worker = &session.worker;
-        let Some(origin) = worker.app.origin() else { return };
+        let Some(origin) = worker.app.origin(self.upstream) else { return };
         let (stage, map) = match self.next() {
             Err(error) => return self.deliver(session, |out| out.extend_from_slice(&error)),
             Ok(Next::End) => return self.deliver(session, |out| cursor::write_reply(out, 0, b"*0\r\n")),
@@ -151,7 +155,7 @@ impl Survey {
         };
         let lane = worker.lane(node, self.identity.clone());
         let scan = Scan { stage, digest: map.digest, stages: 2 * count, ..self.scan };
-        let mut receipt = Receipt { place: Place::Scan(scan), ..Receipt::of_nobody(session) };
+        let mut receipt = Receipt { place: Place::Scan(scan), ..Receipt::of_nobody(session, origin.number) };
         let now = Micros::now();
         match lane.refusal(now) {
             Some(error) => receipt.lost(1, &error),

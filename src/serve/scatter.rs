@@ -1,8 +1,10 @@
-//! Commands that concern several nodes of a cluster: split or repeated, and their replies joined into one.
+//! Commands that concern several nodes: split or repeated, and their replies joined into one.
 //!
 //! How is said by the command's row (its request and response policy). Nothing is sent before every node that has a part
 //! can be spoken to; after that the parts go their own ways, each with its own fences, redirections and fate. A part of a
 //! write that fails does not undo the others: the client's error says so.
+//!
+//! The nodes are those of a cluster or of a ring ([`serve`]), or of several upstreams ([`super::across`]).
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,24 +13,33 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::forward::{fence, lane, own_place, own_place_of_write};
-use super::{Flow, degraded, scan, tracked};
+use super::{Flow, across, degraded, scan, tracked};
+use crate::app::Backend;
 use crate::command::{Effect, Quoted, RequestPolicy, Spec, effect};
 use crate::origin::{Map, Node, Origin};
-use crate::resp::gather::{Gather, Others};
+use crate::resp::gather::{Gather, How, Others};
 use crate::resp::{Command, encode};
 use crate::session::gathering::Gathering;
 use crate::session::receiver::{Again, Place, Receipt};
 use crate::session::{Session, State};
 use crate::upstream::endpoint::Duty;
 use crate::upstream::lane::Lane;
-use crate::upstream::slots::slot_of;
 
-/// A part of a command: what is sent to which node.
-struct Part {
-    node: Arc<Node>,
-    request: Quoted,
+/// A part of a command: what goes where.
+pub(super) struct Part {
+    pub at: At,
+    pub request: Quoted,
     /// The slot of its keys, if it was split by keys.
-    slot: Option<u16>,
+    pub slot: Option<u16>,
+}
+
+/// Where a part goes.
+#[derive(Clone)]
+pub(super) enum At {
+    /// To a server.
+    Node(Arc<Node>),
+    /// To the store in this process that is the upstream of this number.
+    Memory(u16),
 }
 
 /// Serves a command that concerns several nodes; `None`: it concerns one.
@@ -46,13 +57,8 @@ pub(super) fn serve(
         RequestPolicy::Default => return None,
         RequestPolicy::MultiShard => {
             let step = spec.split_step()?;
-            let (parts, places) = split(map, step, command)?;
-            if !(command.len() - 1).is_multiple_of(step) {
-                session.worker.counters.errors.add(1);
-                let text = format!("ERR wrong number of arguments for '{}' command", spec.name);
-                encode::error(state.replies.now(), &text);
-                return Some(Flow::Next);
-            }
+            let owner = |slot: u32| map.owner_of_slot(slot as u16).map(|primary| At::Node(Arc::clone(&primary.node)));
+            let (parts, places) = split(step, command, |key| u32::from(map.slot(key)), owner)?;
             (parts, spec.response.how_by_keys(places))
         }
         RequestPolicy::AllShards | RequestPolicy::AllNodes => {
@@ -61,7 +67,7 @@ pub(super) fn serve(
             for primary in map.primaries() {
                 let nodes = std::iter::once(&primary.node).chain(primary.replicas.iter().filter(|_| replicas));
                 for node in nodes {
-                    parts.push(Some(Part { node: Arc::clone(node), request: whole()?, slot: None }));
+                    parts.push(Some(Part { at: At::Node(Arc::clone(node)), request: whole()?, slot: None }));
                 }
             }
             (parts, spec.response.how(pick))
@@ -78,49 +84,49 @@ pub(super) fn serve(
             return Some(Flow::Next);
         }
     };
-    let (Some(how), Some(parts)) =
-        (how, parts.into_iter().collect::<Option<Vec<Part>>>().filter(|parts| !parts.is_empty()))
-    else {
+    let parts = parts.into_iter().collect::<Option<Vec<Part>>>().filter(|parts| !parts.is_empty());
+    let (Some(how), Some(parts)) = (how, parts) else {
         session.worker.counters.errors.add(1);
         encode::error(state.replies.now(), &super::forward::Nowhere::Nobody.error(origin));
         return Some(Flow::Next);
     };
-    let others = match effect(spec, command) {
-        Effect::Read | Effect::Inert => Others::Harmless,
-        Effect::Write(_) | Effect::Everything => Others::MayBeDone,
-    };
-    Some(send(session, state, origin, map, (spec, command), parts, |parts| Gather::new(how, others, parts)))
+    Some(send(session, state, (spec, command), parts, how))
 }
 
 /// Where the keys of each part stood.
 type Places = Vec<Vec<u32>>;
 
-/// Deals the arguments of a command out to the slots of its keys; and for each part, where its keys stood. `None`: all
-/// lie in one slot. A slot without an owner gives an empty part.
-fn split(map: &Map, step: usize, command: &Command<'_>) -> Option<(Vec<Option<Part>>, Places)> {
-    let mut slots = (1..command.len()).step_by(step).map(|at| slot_of(command.arg(at)));
-    let first = slots.next()?;
-    if slots.all(|slot| slot == first) {
+/// Deals the arguments of a command out to where its keys belong: keys of one `group` go to one place, which `at` knows. And
+/// for each part, where its keys stood. `None`: all are of one group. A group that nobody owns gives an empty part.
+pub(super) fn split(
+    step: usize,
+    command: &Command<'_>,
+    group: impl Fn(&[u8]) -> u32,
+    at: impl Fn(u32) -> Option<At>,
+) -> Option<(Vec<Option<Part>>, Places)> {
+    let mut all = (1..command.len()).step_by(step).map(|key| group(command.arg(key)));
+    let first = all.next()?;
+    if all.all(|other| other == first) {
         return None;
     }
-    let mut groups: Vec<(u16, Vec<u32>)> = Vec::new();
-    // Which of the groups is a slot's: a command may have a hundred thousand keys.
-    let mut group_of: HashMap<u16, usize, foldhash::fast::RandomState> = HashMap::default();
-    for (place, at) in (1..command.len()).step_by(step).enumerate() {
-        let slot = slot_of(command.arg(at));
-        let group = *group_of.entry(slot).or_insert_with(|| {
-            groups.push((slot, Vec::new()));
+    let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
+    // Which of them is whose: a command may have a hundred thousand keys.
+    let mut number_of: HashMap<u32, usize, foldhash::fast::RandomState> = HashMap::default();
+    for (place, key) in (1..command.len()).step_by(step).enumerate() {
+        let of = group(command.arg(key));
+        let number = *number_of.entry(of).or_insert_with(|| {
+            groups.push((of, Vec::new()));
             groups.len() - 1
         });
-        groups[group].1.push(u32::try_from(place).ok()?);
+        groups[number].1.push(u32::try_from(place).ok()?);
     }
-    let part = |(slot, places): &(u16, Vec<u32>)| {
+    let part = |(group, places): &(u32, Vec<u32>)| {
         let firsts = places.iter().map(|place| 1 + *place as usize * step);
         let words: Vec<&[u8]> = std::iter::once(command.arg(0))
             .chain(firsts.flat_map(|first| (first..first + step).filter_map(|at| command.opt(at))))
             .collect();
-        let node = Arc::clone(&map.owner_of_slot(*slot)?.node);
-        Some(Part { node, request: Quoted::new(words.into_iter())?, slot: Some(*slot) })
+        // (The lower half is the slot.)
+        Some(Part { at: at(*group)?, request: Quoted::new(words.into_iter())?, slot: Some(*group as u16) })
     };
     let parts = groups.iter().map(part).collect();
     Some((parts, groups.into_iter().map(|(_, places)| places).collect()))
@@ -128,26 +134,44 @@ fn split(map: &Map, step: usize, command: &Command<'_>) -> Option<(Vec<Option<Pa
 
 /// Where the reply of a part comes from.
 enum Source {
-    Lane(Rc<Lane<Receipt>>, Part),
+    Lane(Rc<Lane<Receipt>>, Arc<Node>, Part),
     /// Its node is down, and the cache had it.
     Cache(Vec<u8>),
+    /// The store in this process.
+    Memory(u16, Quoted),
 }
 
 /// Sends the parts, if all of them can be sent, or answered from the cache.
-fn send(
+pub(super) fn send(
     session: &Rc<Session>,
     state: &mut State,
-    origin: &Origin,
-    map: &Map,
     (spec, whole): (&Spec, &Command<'_>),
     parts: Vec<Part>,
-    gather: impl FnOnce(usize) -> Gather,
+    how: How,
 ) -> Flow {
+    if spec.split_step().is_some_and(|step| !(whole.len() - 1).is_multiple_of(step)) {
+        session.worker.counters.errors.add(1);
+        let text = format!("ERR wrong number of arguments for '{}' command", spec.name);
+        encode::error(state.replies.now(), &text);
+        return Flow::Next;
+    }
+    let app = &session.worker.app;
     let mut ready = Vec::with_capacity(parts.len());
     let mut preface = Vec::new();
     for part in parts {
+        let node = match &part.at {
+            At::Node(node) => Arc::clone(node),
+            At::Memory(number) => {
+                ready.push(Source::Memory(*number, part.request));
+                continue;
+            }
+        };
+        let Some(origin) = app.origin(node.upstream) else { continue };
         let cached = (!origin.is_well())
-            .then(|| degraded::part(session, state, origin, map, spec, &part.request.command()))
+            .then(|| {
+                let map = session.worker.map(origin);
+                degraded::part(session, state, origin, &map, spec, &part.request.command())
+            })
             .flatten();
         match cached {
             None => {}
@@ -159,17 +183,18 @@ fn send(
                 continue;
             }
             Some(Err(error)) => {
+                degraded::forget(session, spec, whole);
                 session.worker.counters.errors.add(1);
                 encode::error(state.replies.now(), &error);
                 return Flow::Next;
             }
         }
-        let lane = lane(session, state, origin, &part.node);
+        let lane = lane(session, state, origin, &node);
         if lane.congested() {
             return Flow::Stall;
         }
         let refusal = lane.refusal(state.now);
-        if refusal.is_some() && part.node.endpoint.duty == Duty::ClusterReplica {
+        if refusal.is_some() && node.endpoint.duty == Duty::ClusterReplica {
             // What is told to all nodes goes to those that are there; the primaries must be.
             continue;
         }
@@ -179,23 +204,48 @@ fn send(
             encode::error(state.replies.now(), &error);
             return Flow::Next;
         }
-        ready.push(Source::Lane(lane, part));
+        ready.push(Source::Lane(lane, node, part));
     }
-    let identity = state.identity(origin.model.credentials.as_ref());
+    let others = match effect(spec, whole) {
+        Effect::Read | Effect::Inert => Others::Harmless,
+        Effect::Write(_) | Effect::Everything => Others::MayBeDone,
+    };
+    let mut gather = Gather::new(how, others, ready.len());
+    // FLUSHALL reaches the nodes at different moments. What is written behind it, and moves from a node that was flushed to
+    // one that was not, would go with it.
+    state.drain_first |= effect(spec, whole) == Effect::Everything;
+    let mut lanes = Vec::with_capacity(ready.len());
+    for (index, source) in ready.into_iter().enumerate() {
+        match source {
+            Source::Lane(lane, node, part) => lanes.push((index, lane, node, part)),
+            Source::Cache(reply) => {
+                gather.part(index, &reply);
+            }
+            Source::Memory(number, request) => {
+                if let Backend::Memory(memory) = app.backend(number) {
+                    let mut reply = Vec::new();
+                    let database = app.database(number, state.database);
+                    memory.execute(&spec.name, &request.command(), database, state.proto, &mut reply);
+                    gather.part(index, &reply);
+                }
+            }
+        }
+    }
+    if lanes.is_empty() {
+        across::answer(session, state, (spec, whole), |out| {
+            out.extend_from_slice(&preface);
+            gather.finish(out);
+        });
+        return Flow::Next;
+    }
     let seq = match effect(spec, whole) {
         Effect::Read => own_place(state),
         _ => own_place_of_write(state),
     };
     tracked::note_forwarded(session, state, spec, whole, seq);
-    let gathering = Gathering::new(seq, preface, gather(ready.len()));
-    for (index, source) in ready.into_iter().enumerate() {
-        let (lane, Part { node, request, slot }) = match source {
-            Source::Lane(lane, part) => (lane, part),
-            Source::Cache(reply) => {
-                gathering.part_at_hand(index, &reply);
-                continue;
-            }
-        };
+    let gathering = Gathering::new(seq, preface, gather);
+    for (index, lane, node, Part { request, slot, .. }) in lanes {
+        let Some(origin) = app.origin(node.upstream) else { continue };
         session.worker.counters.forwarded.add(1);
         let command = request.command();
         let effect = effect(spec, &command);
@@ -205,15 +255,12 @@ fn send(
         };
         state.opaque_owed += u32::from(write.as_ref().is_some_and(|write| write.opaque()));
         state.lane_owed += 1;
-        let again = slot.map(|slot| {
-            Box::new(Again::new(Bytes::copy_from_slice(command.wire()), Some(slot), identity.clone(), &node))
-        });
+        let identity = state.identity(origin);
+        let again =
+            slot.map(|slot| Box::new(Again::new(Bytes::copy_from_slice(command.wire()), Some(slot), identity, &node)));
         let place = Place::Part(Rc::clone(&gathering), index);
-        let receipt = Receipt { place, write, again, ..Receipt::of_nobody(session) };
+        let receipt = Receipt { place, write, again, ..Receipt::of_nobody(session, node.upstream) };
         lane.send(command.wire(), (0, 0), state.now, || receipt);
     }
-    // FLUSHALL reaches the nodes at different moments. What is written behind it, and moves from a node that was flushed to
-    // one that was not, would go with it.
-    state.drain_first |= effect(spec, whole) == Effect::Everything;
     Flow::Next
 }

@@ -10,6 +10,8 @@
 
 mod queue;
 
+pub(super) use queue::refuse_to_queue;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use super::lease::{self, Leased};
 use super::{Flow, tracked};
 use crate::clock::Micros;
 use crate::command::{CommandError, Effect, Lease as Use, Local, Reach, Spec, Way, effect, way};
-use crate::origin::Origin;
+use crate::origin::{Map, Origin};
 use crate::resp::{Command, encode};
 use crate::session::lease::Lease;
 use crate::session::receiver::{Place, Receipt, Tenure, Write};
@@ -74,8 +76,9 @@ pub(super) fn serve(
         Phase::Watching => {
             let map = session.worker.map(origin);
             // What concerns the watched slot goes the same way as WATCH, so that the server sees it all in order.
-            let slot = if map.is_split() { slot(spec, command).ok()? } else { None };
-            if way != Way::Forward || transaction.slot != slot && map.is_split() {
+            let slot = if map.is_split() { slot(&map, spec, command).ok()? } else { None };
+            let other = transaction.upstream().is_some_and(|upstream| upstream != origin.number);
+            if way != Way::Forward || other || transaction.slot != slot && map.is_split() {
                 return None;
             }
             Some(send(session, state, spec, command, effect(spec, command), Tenure::Leased))
@@ -99,7 +102,7 @@ fn follow(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec
         "watch" => Phase::Watching,
         _ => return begin(session, state, origin, spec, command),
     };
-    if session.worker.map(origin).is_split() {
+    if waits_for_a_key(session, &session.worker.map(origin)) {
         // It may be for another node.
         return Flow::Stall;
     }
@@ -128,9 +131,9 @@ pub(super) fn misspelt(session: &Rc<Session>, state: &mut State, command: &Comma
     abort(state);
 }
 
-/// The memory upstream has no transactions: MULTI is refused, and so is what a client sent behind it in the belief that it
+/// Upstreams that are no Redis have no transactions: MULTI is refused, and so is what a client sent behind it in the belief that it
 /// would be carried out as one.
-pub(super) fn refuse(session: &Session, state: &mut State, spec: &Spec) -> Option<Flow> {
+pub(super) fn refuse(session: &Session, state: &mut State, kind: &str, spec: &Spec) -> Option<Flow> {
     let name = spec.name.replace('|', " ").to_ascii_uppercase();
     let open = state.transaction.is_some();
     let error = match (&*spec.name, open) {
@@ -145,7 +148,7 @@ pub(super) fn refuse(session: &Session, state: &mut State, spec: &Spec) -> Optio
         (_, true) => {
             format!("ERR {name} is not carried out: the MULTI before it was refused (EXEC or DISCARD ends this)")
         }
-        _ => format!("ERR the memory upstream does not serve {name}: it has no transactions"),
+        _ => format!("ERR the {kind} upstream does not serve {name}: it has no transactions"),
     };
     state.transaction = match &*spec.name {
         "multi" => Some(Box::new(Transaction::without(Phase::Void, &error))),
@@ -174,10 +177,10 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
         }
     };
     let map = session.worker.map(origin);
-    if must_drain(state, &map, Effect::Write(Reach::Beyond)) || state.lane_owed > 0 {
+    if must_drain(state, origin.number, &map, Effect::Write(Reach::Beyond)) || state.lane_owed > 0 {
         return Flow::Stall;
     }
-    if multi && map.is_split() {
+    if multi && waits_for_a_key(session, &map) {
         // The first key will say which node it is for.
         state.transaction = Some(Box::new(Transaction::new(None, None, Phase::Queueing)));
         encode::ok(state.replies.now());
@@ -194,7 +197,7 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
     match lease::take(session, state, origin, node) {
         Leased::Yes(lease) => {
             let phase = if multi { Phase::Queueing } else { Phase::Watching };
-            let slot = if map.is_split() { slot(spec, command).unwrap_or_default() } else { None };
+            let slot = if map.is_split() { slot(&map, spec, command).unwrap_or_default() } else { None };
             state.transaction = Some(Box::new(Transaction::new(Some(lease), slot, phase)));
             let tenure = if multi { Tenure::First } else { Tenure::Leased };
             send(session, state, spec, command, Effect::Inert, tenure)
@@ -202,6 +205,11 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
         Leased::Later => Flow::Stall,
         Leased::No(error) => fail_to_begin(state, multi, &error),
     }
+}
+
+/// Whether only a key says which node a transaction is for.
+fn waits_for_a_key(session: &Session, map: &Map) -> bool {
+    map.is_split() || session.worker.app.routes.several
 }
 
 /// There is no connection. What is sent behind it, in the belief that it was begun, is not carried out.
@@ -229,7 +237,7 @@ fn while_watching(
         "unwatch" => Tenure::Last,
         "watch" => {
             let map = session.worker.map(origin);
-            if map.is_split() && slot(spec, command) != Ok(transaction.slot) {
+            if map.is_split() && slot(&map, spec, command) != Ok(transaction.slot) {
                 encode::error(state.replies.now(), CROSS_SLOT);
                 return Flow::Next;
             }
@@ -304,7 +312,9 @@ fn call_off(session: &Rc<Session>, state: &mut State, error: &str) {
         Some(lease) if lease.lane.refusal(state.now).is_none() => {
             let mut request = Vec::new();
             encode::command(&mut request, &[word]);
-            lease.lane.send(&request, (0, 0), state.now, || Receipt::of_lease(session, Tenure::Last));
+            lease
+                .lane
+                .send(&request, (0, 0), state.now, || Receipt::of_lease(session, lease.node.upstream, Tenure::Last));
         }
         _ => state.transaction = None,
     }
@@ -350,7 +360,7 @@ fn send(
         _ => tracked::note_read(state, read, seq),
     }
     let place = Place::Slot(seq);
-    let receipt = Receipt { place, write: write.map(Box::new), ..Receipt::of_lease(session, tenure) };
+    let receipt = Receipt { place, write: write.map(Box::new), ..Receipt::of_lease(session, node.upstream, tenure) };
     lane.send(command.wire(), (0, 0), state.now, || receipt);
     Flow::Next
 }

@@ -94,7 +94,7 @@ pub(super) fn everywhere(
     state.waiting = Some(progress);
     state.lane_owed += 1;
     ask(session, state, &lease, time);
-    let receipt = Receipt { place: Place::Waited, ..Receipt::of_lease(session, Tenure::Last) };
+    let receipt = Receipt { place: Place::Waited, ..Receipt::of_lease(session, origin.number, Tenure::Last) };
     lease.lane.send(&request, (0, 0), state.now, || receipt);
     super::lease::hold(session, state, lease);
     session.worker.counters.forwarded.add(1);
@@ -113,7 +113,7 @@ fn ask(session: &Rc<Session>, state: &State, lease: &Lease, time: Option<u64>) {
     lease.lane.wait_for((time > 0).then(|| Duration::from_millis(time)));
     let mut ping = Vec::new();
     encode::command(&mut ping, &[b"PING"]);
-    lease.lane.send(&ping, (0, 0), state.now, || Receipt::of_lease(session, Tenure::Leased));
+    lease.lane.send(&ping, (0, 0), state.now, || Receipt::of_lease(session, lease.node.upstream, Tenure::Leased));
 }
 
 /// How long it may take, in milliseconds; 0 for ever. `None`: the server will say what is wrong with it.

@@ -22,13 +22,6 @@ impl Gathering {
         Rc::new(Self { seq, preface, gather: RefCell::new(Some(gather)) })
     }
 
-    /// A part that is there before those that are asked for. It cannot be the last one.
-    pub fn part_at_hand(&self, index: usize, reply: &[u8]) {
-        if let Some(gather) = self.gather.borrow_mut().as_mut() {
-            gather.part(index, reply);
-        }
-    }
-
     /// A part is here. With the last one the whole is delivered.
     pub fn part(&self, session: &Session, index: usize, reply: &[u8]) {
         let mut held = self.gather.borrow_mut();

@@ -58,7 +58,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.worker.put_by(&self.node, &self.lane, self.clean.get());
         if self.counts.get() {
-            self.worker.give_back_lease();
+            self.worker.give_back_lease(self.node.upstream);
         }
     }
 }
@@ -110,8 +110,8 @@ impl Session {
 
     /// Gives up its place in the queue for a lease, if it has one.
     pub(super) fn want_no_lease(&self, state: &mut State) {
-        if state.wants_lease_since.take().is_some() {
-            self.worker.want_no_lease(self.id);
+        if let Some((upstream, _)) = state.wants_lease.take() {
+            self.worker.want_no_lease(upstream, self.id);
         }
     }
 }

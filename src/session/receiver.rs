@@ -12,7 +12,7 @@ use crate::cache::near::{Cause, tally};
 use crate::cache::{Fence, Waiter};
 use crate::clock::Micros;
 use crate::coherence;
-use crate::origin::{Node, UPSTREAM};
+use crate::origin::{Node, Origin};
 use crate::resp::encode;
 use crate::serve;
 use crate::serve::lease::Blocking;
@@ -38,6 +38,8 @@ pub struct Receipt {
     pub again: Option<Box<Again>>,
     /// Whether it was sent on a connection leased to the session.
     pub tenure: Tenure,
+    /// The number of the upstream that it was sent to.
+    pub upstream: u16,
 }
 
 /// What a command has to do with a lease of its session.
@@ -155,23 +157,25 @@ pub struct Again {
 
 impl Receipt {
     /// For a read.
-    pub fn of_read(session: &Rc<Session>, seq: u64) -> Self {
-        Self { place: Place::Slot(seq), ..Self::of_nobody(session) }
+    pub fn of_read(session: &Rc<Session>, upstream: u16, seq: u64) -> Self {
+        Self { place: Place::Slot(seq), ..Self::of_nobody(session, upstream) }
     }
 
     /// For a write.
     pub fn of_write(session: &Rc<Session>, place: Place, write: Write) -> Self {
-        Self { place, write: Some(Box::new(write)), ..Self::of_nobody(session) }
+        let upstream = write.node.upstream;
+        Self { place, write: Some(Box::new(write)), ..Self::of_nobody(session, upstream) }
     }
 
     /// For a command that no client sent.
-    pub fn of_nobody(session: &Rc<Session>) -> Self {
-        Self { session: Rc::clone(session), place: Place::Nowhere, write: None, again: None, tenure: Tenure::Shared }
+    pub fn of_nobody(session: &Rc<Session>, upstream: u16) -> Self {
+        let (session, tenure) = (Rc::clone(session), Tenure::Shared);
+        Self { session, place: Place::Nowhere, write: None, again: None, tenure, upstream }
     }
 
     /// For a command on a connection leased to the session.
-    pub fn of_lease(session: &Rc<Session>, tenure: Tenure) -> Self {
-        Self { tenure, ..Self::of_nobody(session) }
+    pub fn of_lease(session: &Rc<Session>, upstream: u16, tenure: Tenure) -> Self {
+        Self { tenure, ..Self::of_nobody(session, upstream) }
     }
 
     /// Whether the command can wait in its place without a change of order: nothing was sent behind a write, no write behind
@@ -193,7 +197,13 @@ impl Receipt {
             write: self.write.take(),
             again: self.again.take(),
             tenure: self.tenure,
+            upstream: self.upstream,
         }
+    }
+
+    /// Where it was sent.
+    fn origin(&self) -> Option<&Origin> {
+        self.session.worker.app.origin(self.upstream)
     }
 
     /// Whatever was in the cache before the write is void, before anybody hears of its fate.
@@ -204,7 +214,7 @@ impl Receipt {
             near.lift(*fence);
         }
         for key in &write.blocked_keys {
-            near.invalidate(UPSTREAM, key, Cause::Write);
+            near.invalidate(write.node.upstream, key, Cause::Write);
         }
         if write.wholesale {
             tally(&near.tallies.flushes);
@@ -360,7 +370,7 @@ impl Receiver for Receipt {
             }
         }
         if let Some(again) = self.again.as_ref().filter(|again| again.uncovered && !bytes.starts_with(b"-")) {
-            serve::outdate(&worker, &again.request);
+            serve::outdate(&worker, self.upstream, &again.request);
         }
         self.settle();
         if let Some(write) = self.write.as_ref().filter(|_| !bytes.starts_with(b"-")) {
@@ -375,7 +385,7 @@ impl Receiver for Receipt {
         if self.tenure != Tenure::Shared
             && let Some(Redirect::Moved { .. } | Redirect::Ask { .. }) = Redirect::of(bytes)
         {
-            if let Some(origin) = worker.app.origin() {
+            if let Some(origin) = self.origin() {
                 origin.doubt.notify_one();
             }
             return self.deliver(1, |out| encode::error(out, MOVING));
@@ -394,11 +404,11 @@ impl Receiver for Receipt {
     fn lost(&mut self, count: u32, error: &str) {
         let worker = Rc::clone(&self.session.worker);
         worker.counters.upstream_failures.add(u64::from(count));
-        if let Some(origin) = worker.app.origin() {
+        let origin = worker.app.origin(self.upstream);
+        if let Some(origin) = origin {
             origin.doubt.notify_one();
         }
-        let may_retry =
-            || worker.app.origin().is_some_and(|origin| origin.budget.take(origin.answered(), Micros::now()));
+        let may_retry = || origin.is_some_and(|origin| origin.budget.take(origin.answered(), Micros::now()));
         if let Some(again) = self.again.as_mut().filter(|again| again.to_replica)
             && may_retry()
         {
@@ -408,7 +418,7 @@ impl Receiver for Receipt {
         }
         if let (Some(again), None, Place::Slot(seq)) = (&self.again, &self.write, &self.place)
             && self.tenure == Tenure::Shared
-            && let Some(answer) = serve::rescue(&self.session, *seq, &again.request)
+            && let Some(answer) = serve::rescue(&self.session, self.upstream, *seq, &again.request)
         {
             return match answer {
                 Ok(reply) => self.deliver(count, |out| out.extend_from_slice(&reply)),

@@ -12,6 +12,7 @@ use super::replies::Replies;
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
 use crate::clock::Micros;
+use crate::origin::Origin;
 use crate::resp::Proto;
 use crate::serve::wait::Progress;
 use crate::tracking::Tracking;
@@ -43,8 +44,8 @@ pub struct State {
     pub last_write_sent: u64,
     /// A command that was sent has to wait: those behind it are not sent before it has its answer.
     pub drain_lanes: bool,
-    /// The number of the map by which the last command was sent.
-    pub map_version: u64,
+    /// The number of the map by which the last command was sent, for each upstream; 0 where none was.
+    pub map_versions: SmallVec<[u64; 2]>,
     /// Replies awaited on lanes.
     pub lane_owed: u32,
     /// Reads awaited on the tracked connection.
@@ -67,8 +68,8 @@ pub struct State {
     pub waiting: Option<Box<Progress>>,
     /// MONITOR.
     pub monitor: Option<Lease>,
-    /// Since when a command has waited for a connection to lease.
-    pub wants_lease_since: Option<Micros>,
+    /// Of which upstream, and since when, a command has waited for a connection to lease.
+    pub wants_lease: Option<(u16, Micros)>,
     /// What it is subscribed to, or asks for; most clients are not subscribers.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// Bytes of pushes that the client may not have taken yet: never less than there are.
@@ -149,7 +150,7 @@ impl State {
             last_sent: 0,
             last_write_sent: 0,
             drain_lanes: false,
-            map_version: 0,
+            map_versions: SmallVec::new(),
             lane_owed: 0,
             reads_owed: 0,
             opaque_owed: 0,
@@ -161,7 +162,7 @@ impl State {
             blocked: None,
             waiting: None,
             monitor: None,
-            wants_lease_since: None,
+            wants_lease: None,
             subscriptions: None,
             pushed: 0,
             now: Micros(0),
@@ -176,9 +177,21 @@ impl State {
         }
     }
 
-    /// As what the session's commands are forwarded.
-    pub fn identity(&self, own: Option<&Arc<Credentials>>) -> Identity {
-        Identity { database: self.database, proto: self.proto, credentials: self.credentials.as_ref().or(own).cloned() }
+    /// As what the session's commands are forwarded to an upstream.
+    pub fn identity(&self, origin: &Origin) -> Identity {
+        let login = self.credentials.as_ref().filter(|_| origin.takes_logins);
+        let credentials = login.or(origin.model.credentials.as_ref()).cloned();
+        Identity { database: origin.database(self.database), proto: self.proto, credentials }
+    }
+
+    /// The number of the map of an upstream by which the last command was sent there.
+    #[inline]
+    pub fn map_version(&mut self, upstream: u16) -> &mut u64 {
+        let at = usize::from(upstream);
+        if at >= self.map_versions.len() {
+            self.map_versions.resize(at + 1, 0);
+        }
+        &mut self.map_versions[at]
     }
 
     /// The database, protocol version or user is about to change.

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::lease::Lease;
 use crate::cache::NearCache;
 use crate::cache::near::Cause;
-use crate::origin::UPSTREAM;
 
 /// A transaction under way.
 #[derive(Debug)]
@@ -111,6 +110,11 @@ impl Transaction {
         Self { why: bare(error).to_owned(), ..Self::new(None, None, phase) }
     }
 
+    /// The upstream that it belongs to, if that is known.
+    pub fn upstream(&self) -> Option<u16> {
+        self.lease.as_ref().map(|lease| lease.node.upstream)
+    }
+
     /// Whether nothing is watched or queued any more, so that commands are served as usual.
     pub fn is_lost(&self) -> bool {
         matches!(self.phase, Phase::Lost(_))
@@ -159,10 +163,11 @@ impl Transaction {
     pub(super) fn refused_with(&mut self, reply: &[u8], near: &NearCache) {
         let error = String::from_utf8_lossy(reply.strip_prefix(b"-").unwrap_or(reply)).trim_end().to_owned();
         let Self { lease, changes, .. } = std::mem::replace(self, Self::without(Phase::Void, &error));
+        let Some(lease) = lease else { return };
         for key in &changes.keys {
-            near.invalidate(UPSTREAM, key, Cause::Write);
+            near.invalidate(lease.node.upstream, key, Cause::Write);
         }
-        if let Some(lease) = lease.filter(|_| changes.undeclared || changes.wholesale) {
+        if changes.undeclared || changes.wholesale {
             near.flush(&lease.node.coverage);
         }
     }

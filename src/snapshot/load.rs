@@ -13,7 +13,6 @@ use crate::cache::Stamp;
 use crate::cache::entry::Parts;
 use crate::clock::Micros;
 use crate::command::Spec;
-use crate::origin::UPSTREAM;
 use crate::resp::scan::Scanner;
 
 /// What came of it.
@@ -111,9 +110,10 @@ fn parts<'a>(
     if now.since(expires_at) > terms.max_stale || !is_whole(record.reply) {
         return None;
     }
+    let upstream = app.routes.upstream_of(record.key);
     Some(Parts {
-        hash: app.near.hash(UPSTREAM, record.key),
-        upstream: UPSTREAM,
+        hash: app.near.hash(upstream, record.key),
+        upstream,
         database: record.database,
         command: spec.number,
         key: record.key,

@@ -24,7 +24,7 @@ use crate::cache::near::tally;
 use crate::clock::Micros;
 use crate::command::Spec;
 use crate::config::{Config, Stale};
-use crate::origin::{Origin, UPSTREAM};
+use crate::origin::Origin;
 
 /// The snapshot of this process; nobody else has the same file while it lives.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ impl Snapshot {
     /// # Errors
     /// Another Larder has it, or nothing can be written there; in words that say where and what to do.
     pub fn open(app: &App) -> Result<Option<Self>, String> {
-        let (config, Some(origin)) = (&app.config, app.origin()) else { return Ok(None) };
-        if !config.near_cache.warm_start {
+        let config = &app.config;
+        if !config.near_cache.warm_start || app.origins().next().is_none() {
             return Ok(None);
         }
         let path = config.near_cache.snapshot.clone();
@@ -84,7 +84,7 @@ impl Snapshot {
             }
             Err(TryLockError::Error(error)) => return Err(say("cannot be locked", &error)),
         }
-        let (terms, owner) = (Terms::of(config), owner(origin, config));
+        let (terms, owner) = (Terms::of(config), owner(app));
         Ok(Some(Self { path, terms, owner, last: Mutex::default(), _lock: lock }))
     }
 
@@ -95,7 +95,7 @@ impl Snapshot {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return tracing::info!("near-cache: there is no snapshot {} yet", self.path.display()),
             Err(refused) => {
-                app.near.remove_where(UPSTREAM, |_| true);
+                app.origins().for_each(|origin| app.near.remove_where(origin.number, |_| true));
                 tally(&app.near.tallies.snapshot_failures);
                 return tracing::warn!(
                     "the snapshot {} is not used, the near-cache is empty: {refused}",
@@ -181,7 +181,17 @@ impl Terms {
 }
 
 /// What the replies are replies of: another user may see less, another server holds something else.
-fn owner(origin: &Origin, config: &Config) -> String {
+fn owner(app: &App) -> String {
+    let mut owners: Vec<_> = app.origins().map(|origin| owner_of(origin, &app.config)).collect();
+    if app.routes.several {
+        // A key that has another route since then may belong to another upstream.
+        let routes = &app.config.routes;
+        owners.extend(routes.iter().map(|route| format!("{} to {}", route.keys.join(" "), route.upstream)));
+    }
+    owners.join("; ")
+}
+
+fn owner_of(origin: &Origin, config: &Config) -> String {
     let mut text = format!("{}, {}", origin.name, origin.kind.name());
     if let Some(upstream) = config.upstreams.get(&origin.name) {
         let mut endpoints: Vec<_> = upstream.endpoints.iter().map(ToString::to_string).collect();

@@ -68,15 +68,17 @@ pub(super) fn write<W: Write>(out: W, app: &App, terms: &Terms, header: &Header,
     let mut writer = Writer::begin(out, header, app.config.near_cache.max_memory)?;
     let table = app.table.load();
     let specs = cacheable(&table);
-    let Some(origin) = app.origin() else { return writer.finish() };
-    let map = origin.map();
+    let maps: Vec<_> =
+        app.upstreams.iter().map(|backend| backend.origin().map(|origin| (origin, origin.map()))).collect();
     let mut forms: Vec<Entry> = Vec::new();
     'walk: for entry in app.near.entries() {
+        let upstream = usize::from(app.routes.upstream_of(entry.key()));
+        let Some((origin, map)) = maps.get(upstream).and_then(Option::as_ref) else { continue };
         if map.owner(entry.key()).is_none() && !map.primaries().is_empty() {
             // Whose flushes would have voided it is not known. (Before there is a map, what came from a snapshot goes into the next.)
             continue;
         }
-        let coverage = &origin.answering(&map, entry.key()).coverage;
+        let coverage = &origin.answering(map, entry.key()).coverage;
         // Oldest first, so that the chain is the same when it has been put together again.
         forms.clear();
         forms.extend(entry.forms().cloned());

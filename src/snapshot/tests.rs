@@ -33,18 +33,18 @@ fn number(app: &App, command: &str) -> u16 {
 }
 
 fn coverage(app: &App, look: impl FnOnce(&Coverage)) {
-    look(&app.origin().unwrap().map().any().unwrap().coverage);
+    look(&app.home_origin().unwrap().map().any().unwrap().coverage);
 }
 
 fn stamp(app: &App) -> Stamp {
-    app.origin().unwrap().map().any().unwrap().coverage.stamp()
+    app.home_origin().unwrap().map().any().unwrap().coverage.stamp()
 }
 
 /// A reply of GET that was read a second ago and has a minute to live.
 fn parts<'a>(app: &App, key: &'a [u8], reply: &'a [u8], now: Micros) -> Parts<'a> {
     Parts {
-        hash: app.near.hash(UPSTREAM, key),
-        upstream: UPSTREAM,
+        hash: app.near.hash(0, key),
+        upstream: 0,
         database: 0,
         command: number(app, "get"),
         key,
@@ -71,8 +71,8 @@ fn reread(file: &[u8], app: &App, now: Micros, unix_ms: u64) -> Result<Loaded, R
 
 /// The replies of a key as a client's lookup would judge them.
 fn found(app: &App, key: &[u8], now: Micros) -> Vec<(crate::cache::Entry, Freshness)> {
-    let map = app.origin().unwrap().map();
-    app.near.inspect(UPSTREAM, key, &map.any().unwrap().coverage, now)
+    let map = app.home_origin().unwrap().map();
+    app.near.inspect(0, key, &map.any().unwrap().coverage, now)
 }
 
 /// From one Larder to the next, which starts `passed` milliseconds after the writing.
@@ -385,7 +385,7 @@ fn no_more_is_written_or_read_than_the_near_cache_may_hold() {
 fn the_owner_is_the_upstream_as_this_user_sees_it_and_never_its_password() {
     let of = |url: &str| {
         let app = app(Config::for_upstream(url).unwrap());
-        owner(app.origin().unwrap(), &app.config)
+        owner(&app)
     };
     assert_eq!(of(UPSTREAM_URL), "main, redis at 127.0.0.1:1, as app");
     assert_eq!(of("redis-cluster://b:2,a:1"), of("redis-cluster://a:1,b:2"));

@@ -21,10 +21,10 @@ use crate::app::App;
 use crate::config::{Kind, Upstream};
 use crate::inbox::Letter;
 use crate::origin::map::Primary;
-use crate::origin::{Map, Origin, UPSTREAM};
+use crate::origin::{Map, Origin};
 use crate::tracking;
 use crate::upstream::endpoint::Duty;
-use crate::upstream::slots::{SLOTS, slot_of};
+use crate::upstream::slots::SLOTS;
 
 /// The map of a standalone Redis: it never changes.
 pub fn standalone(origin: &Origin, upstream: &Upstream) -> Map {
@@ -34,8 +34,8 @@ pub fn standalone(origin: &Origin, upstream: &Upstream) -> Map {
 
 /// Keeps the map of an upstream right, for ever: asks who owns what, at regular times and whenever somebody has reason to
 /// doubt what is known. `first` is called when there is a map.
-pub async fn keep(app: Arc<App>, first: impl Fn()) {
-    let Some(origin) = app.origin() else { return };
+pub async fn keep(app: Arc<App>, upstream: u16, first: impl Fn()) {
+    let Some(origin) = app.origin(upstream) else { return };
     let upstream = &app.config.upstreams[&origin.name];
     match origin.kind {
         Kind::RedisCluster => cluster::keep(&app, origin, upstream, first).await,
@@ -69,7 +69,7 @@ fn adopt(app: &App, origin: &Origin, map: Map) {
         }
         origin.changes.fetch_add(1, Ordering::Relaxed);
         app.near.void_fills();
-        app.near.remove_where(UPSTREAM, |key| moved[usize::from(if map.is_split() { slot_of(key) } else { 0 })]);
+        app.near.remove_where(origin.number, |key| moved[usize::from(map.slot(key))]);
         // (One node of all keys counts as one slot.)
         let count = moved.iter().filter(|moved| **moved).count();
         tracing::info!(upstream = %origin.name, "{count} slots have another owner now");

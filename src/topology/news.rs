@@ -29,7 +29,7 @@ pub(super) struct News {
 
 impl News {
     /// Listens to exactly these.
-    pub(super) fn listen_to(&mut self, app: &Arc<App>, whom: &[Address]) {
+    pub(super) fn listen_to(&mut self, app: &Arc<App>, upstream: u16, whom: &[Address]) {
         self.listening.retain(|address, task| {
             let stays = whom.contains(address);
             if !stays {
@@ -39,15 +39,15 @@ impl News {
         });
         for address in whom {
             if !self.listening.contains_key(address) {
-                let task = self.tasks.spawn(listen(Arc::clone(app), address.clone()));
+                let task = self.tasks.spawn(listen(Arc::clone(app), upstream, address.clone()));
                 self.listening.insert(address.clone(), task);
             }
         }
     }
 }
 
-async fn listen(app: Arc<App>, address: Address) {
-    let Some(origin) = app.origin() else { return };
+async fn listen(app: Arc<App>, upstream: u16, address: Address) {
+    let Some(origin) = app.origin(upstream) else { return };
     let endpoint = origin.model.at(address, Duty::Any);
     // Sentinels have users of their own; they are spoken to without.
     let identity = Identity { database: 0, proto: Proto::Resp2, credentials: None };

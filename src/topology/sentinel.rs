@@ -51,7 +51,7 @@ pub(super) async fn keep(app: &Arc<App>, origin: &Origin, upstream: &Upstream, f
         let mut whom = upstream.endpoints.clone();
         whom.extend(others.iter().filter(|other| !upstream.endpoints.contains(other)).cloned());
         talk.keep_only(&whom);
-        news.listen_to(app, &whom);
+        news.listen_to(app, origin.number, &whom);
         let mut why = String::new();
         let mut views = Vec::new();
         for (address, answer) in talk.ask(&whom, QUESTIONS, Some(name)).await {

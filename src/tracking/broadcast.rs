@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Who, message, tell};
 use crate::app::App;
 use crate::config::Coherence;
-use crate::origin::Node;
+use crate::origin::{Node, Origin};
 use crate::upstream::tracked::{self, Event, Tracked};
 
 /// Every prefix that somebody listens to.
@@ -103,7 +103,6 @@ impl Broadcasts {
 impl Prefix {
     /// Makes the connections that are missing, and ends those to nodes that have retired.
     fn connect(self: &Arc<Self>, app: &Arc<App>) {
-        let Some(origin) = app.origin() else { return };
         let mut lines = lock(&self.lines);
         lines.retain(|line| {
             let stays = !line.node.retired();
@@ -112,7 +111,8 @@ impl Prefix {
             }
             stays
         });
-        for primary in origin.map().primaries() {
+        let maps: Vec<_> = app.origins().filter(|origin| origin.is_redis()).map(Origin::map).collect();
+        for primary in maps.iter().flat_map(|map| map.primaries()) {
             if lines.iter().any(|line| Arc::ptr_eq(&line.node, &primary.node)) {
                 continue;
             }

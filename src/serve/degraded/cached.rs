@@ -10,7 +10,7 @@ use crate::cache::{Freshness, Query, Stamp};
 use crate::clock::Micros;
 use crate::command::{Cacheable, Form, Missing, Spec};
 use crate::ladder::Rung;
-use crate::origin::{Map, Node, Origin, UPSTREAM};
+use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
 use crate::serve::reads::answer_from;
@@ -150,8 +150,15 @@ impl<'a> Search<'a> {
         let policy = app.routes.find(key);
         let standing = origin.standing(node, app.ladders.get(policy.ladder), state.now);
         let leniency = policy.leniency(&standing, state.staleness == Staleness::Refused);
-        let hash = app.near.hash(UPSTREAM, key);
-        let query = Query { hash, upstream: UPSTREAM, database: state.database as u16, command: row.number, key, args };
+        let hash = app.near.hash(origin.number, key);
+        let query = Query {
+            hash,
+            upstream: origin.number,
+            database: origin.database(state.database) as u16,
+            command: row.number,
+            key,
+            args,
+        };
         worker.sketch.borrow_mut().record(hash, key);
         self.rung = self.rung.max(standing.rung);
         self.words.push((hash, app.near.word(hash)));

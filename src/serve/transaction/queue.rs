@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::super::forward::{CROSS_SLOT, slot};
 use super::super::lease::{self, Leased};
 use super::super::{Flow, tracked};
-use super::{EXECABORT, abort, because_of, call_off, send};
+use super::{EXECABORT, abort, because_of, call_off, send, waits_for_a_key};
 use crate::command::{
     Access, Coverage, Effect, Flags, Lease as Use, Local, Reach, Spec, Way, effect, for_each_key, way,
 };
-use crate::origin::{Map, Node, Origin, UPSTREAM};
+use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, encode};
 use crate::session::receiver::{Receipt, Tenure, Write};
 use crate::session::transaction::Changes;
@@ -33,7 +33,7 @@ pub(super) fn queue(
         return refuse_to_queue(session, state, &why);
     }
     let map = session.worker.map(origin);
-    if map.is_split()
+    if waits_for_a_key(session, &map)
         && let Some(flow) = find_node(session, state, origin, &map, spec, command)
     {
         return flow;
@@ -51,14 +51,14 @@ pub(super) fn queue(
     send(session, state, spec, command, Effect::Inert, Tenure::Leased)
 }
 
-fn refuse_to_queue(session: &Session, state: &mut State, error: &str) -> Flow {
+pub(in crate::serve) fn refuse_to_queue(session: &Session, state: &mut State, error: &str) -> Flow {
     session.worker.counters.errors.add(1);
     encode::error(state.replies.now(), error);
     abort(state);
     Flow::Next
 }
 
-/// In a cluster: has the transaction a connection to send this command on? Answers for it if not.
+/// Where a key has to tell: has the transaction a connection to send this command on? Answers for it if not.
 fn find_node(
     session: &Rc<Session>,
     state: &mut State,
@@ -68,7 +68,7 @@ fn find_node(
     command: &Command<'_>,
 ) -> Option<Flow> {
     let transaction = state.transaction.as_mut()?;
-    let wanted = match slot(spec, command) {
+    let wanted = match slot(map, spec, command) {
         Ok(wanted) => wanted,
         Err(_) => u16::MAX.into(),
     };
@@ -126,9 +126,9 @@ fn open(
     let Some(transaction) = state.transaction.as_mut() else { return Opened::Yes };
     let mut multi = Vec::new();
     encode::command(&mut multi, &[b"MULTI"]);
-    lease.lane.send(&multi, (0, 0), now, || Receipt::of_lease(session, Tenure::First));
+    lease.lane.send(&multi, (0, 0), now, || Receipt::of_lease(session, origin.number, Tenure::First));
     for request in transaction.waiting.take() {
-        lease.lane.send(&request, (0, 0), now, || Receipt::of_lease(session, Tenure::Leased));
+        lease.lane.send(&request, (0, 0), now, || Receipt::of_lease(session, origin.number, Tenure::Leased));
     }
     transaction.slot = slot;
     transaction.lease = Some(lease);
@@ -216,7 +216,7 @@ impl Changes {
         }
         Write {
             node: Arc::clone(node),
-            fences: self.keys.iter().map(|key| near.fence(UPSTREAM, key)).collect(),
+            fences: self.keys.iter().map(|key| near.fence(node.upstream, key)).collect(),
             blocked_keys: Vec::new(),
             wholesale: self.wholesale,
             undeclared: self.undeclared,

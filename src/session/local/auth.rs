@@ -48,9 +48,12 @@ pub(super) fn log_in(request: &mut Request<'_>, user: Option<&[u8]>, password: &
         // The password of a user of Larder's is text; what is none is nobody's.
         return now(request, Err(WRONG_PASSWORD.to_owned()), purpose);
     };
-    let origin = match &session.worker.app.backend {
+    let origin = match session.worker.app.home() {
         Backend::Memory(_) => return now(request, without_passwords(&credentials), purpose),
-        Backend::Redis(origin) => origin,
+        Backend::Servers(origin) if !origin.is_redis() => {
+            return now(request, without_passwords(&credentials), purpose);
+        }
+        Backend::Servers(origin) => origin,
     };
     let credentials = Arc::new(credentials);
     match login::known(&origin.model, &origin.verdicts, &credentials) {
@@ -71,7 +74,7 @@ fn later(session: &Rc<Session>, state: &mut State, credentials: Arc<Credentials>
     state.busy = true;
     let session = Rc::clone(session);
     tokio::task::spawn_local(async move {
-        let Some(origin) = session.worker.app.origin() else {
+        let Some(origin) = session.worker.app.home_origin() else {
             return;
         };
         let map = origin.map();

@@ -145,7 +145,7 @@ fn keys_in_slot(request: &mut Request<'_>, out_of_range: &str) {
 }
 
 fn owner(app: &App, slot: u16) -> Option<Arc<Node>> {
-    let map = app.origin()?.map();
+    let map = app.home_origin()?.map();
     map.is_split().then(|| map.owner_of_slot(slot).map(|primary| Arc::clone(&primary.node)))?
 }
 

@@ -47,7 +47,7 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
         ("timeout", "0".to_owned()),
         ("cluster-enabled", if app.config.cluster_facade { "yes" } else { "no" }.to_owned()),
     ]);
-    if let Backend::Memory(_) = app.backend {
+    if let Backend::Memory(_) = app.home() {
         settings.insert("maxmemory-policy", "noeviction".to_owned());
     }
     settings
@@ -55,10 +55,10 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
 
 /// What this process may keep in memory: the store's data, or else the near-cache.
 pub(super) fn max_memory(app: &App) -> u64 {
-    match &app.backend {
-        Backend::Memory(_) => app.config.upstreams.values().map(|upstream| upstream.max_memory).sum(),
-        Backend::Redis(_) => app.config.near_cache.max_memory,
-    }
+    let stores =
+        |number: u16| app.config.upstreams.values().nth(usize::from(number)).map_or(0, |store| store.max_memory);
+    let near_cache = if app.origins().next().is_some() { app.config.near_cache.max_memory } else { 0 };
+    near_cache + app.memories().map(|(number, _)| stores(number)).sum::<u64>()
 }
 
 /// The addresses listened on, without the ports, and the first port; 0 without one.

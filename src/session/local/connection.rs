@@ -48,7 +48,7 @@ pub(super) fn select(request: &mut Request<'_>) {
         let (least, most) = (i32::MIN, i32::MAX);
         return request.error(&format!("ERR value is out of range, value must between {least} and {most}"));
     };
-    let origin = request.app().origin();
+    let origin = request.app().home_origin();
     if index != 0 && origin.is_some_and(|origin| origin.kind == Kind::RedisCluster) {
         return request.error("ERR SELECT is not allowed in cluster mode");
     }
@@ -66,9 +66,10 @@ pub(super) fn select(request: &mut Request<'_>) {
 
 /// How many databases there are.
 pub(super) fn databases(app: &App) -> u32 {
-    match &app.backend {
+    match app.home() {
         Backend::Memory(_) => memory::DATABASES,
-        Backend::Redis(_) => app.learned.load().databases,
+        Backend::Servers(origin) if !origin.is_redis() => 1,
+        Backend::Servers(origin) => origin.learned.load().databases,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn hello(request: &mut Request<'_>) {
             return request.error("ERR Protocol version is not an integer or out of range");
         };
         // An upstream that speaks RESP2 only has no RESP3 replies to give.
-        let newest = request.app().origin().map_or(Proto::Resp3, |origin| origin.proto());
+        let newest = request.app().home_origin().map_or(Proto::Resp3, |origin| origin.proto());
         greeting.proto = match version {
             2 => Some(Proto::Resp2),
             3 if newest == Proto::Resp3 => Some(Proto::Resp3),
@@ -111,6 +111,6 @@ pub(super) fn mode(app: &App) -> &'static str {
 
 /// The version of the Redis that clients are dealing with.
 pub(super) fn version(app: &App) -> String {
-    let learned = app.learned.load();
-    if learned.version.is_empty() { VERSION.to_owned() } else { learned.version.clone() }
+    let told = app.home_origin().map(|origin| origin.learned.load().version.clone());
+    told.filter(|version| !version.is_empty()).unwrap_or_else(|| VERSION.to_owned())
 }

@@ -65,8 +65,8 @@ fn field(out: &mut String, name: &str, value: impl Display) {
 }
 
 fn server(app: &App, out: &mut String) {
-    let learned = app.learned.load();
-    let bits = if learned.arch_bits.is_empty() { usize::BITS.to_string() } else { learned.arch_bits.clone() };
+    let told = app.home_origin().map(|origin| origin.learned.load().arch_bits.clone());
+    let bits = told.filter(|bits| !bits.is_empty()).unwrap_or_else(|| usize::BITS.to_string());
     let uptime = app.started.0.elapsed().as_secs();
     let (_, port) = listening(app);
     field(out, "redis_version", version(app));
@@ -102,10 +102,7 @@ fn clients(app: &App, out: &mut String) {
 }
 
 fn memory(app: &App, out: &mut String) {
-    let used = match &app.backend {
-        Backend::Memory(memory) => memory.used(),
-        Backend::Redis(_) => app.near.weight(),
-    };
+    let used = app.near.weight() + app.memories().map(|(_, memory)| memory.used()).sum::<u64>();
     let most = max_memory(app);
     field(out, "used_memory", used);
     field(out, "used_memory_human", human(used));
@@ -115,7 +112,7 @@ fn memory(app: &App, out: &mut String) {
     }
     field(out, "maxmemory", most);
     field(out, "maxmemory_human", human(most));
-    if let Backend::Memory(_) = app.backend {
+    if let Backend::Memory(_) = app.home() {
         field(out, "maxmemory_policy", "noeviction");
     }
 }
@@ -169,11 +166,15 @@ fn cluster(app: &App, out: &mut String) {
 
 fn larder(app: &App, out: &mut String) {
     field(out, "config_source", &app.source);
-    match &app.backend {
+    if app.routes.several {
+        let all: Vec<_> = app.config.upstreams.keys().map(String::as_str).collect();
+        field(out, "upstreams", all.join(","));
+    }
+    match app.home() {
         Backend::Memory(_) => {
-            field(out, "upstream", "memory");
+            field(out, "upstream", app.upstream_name(app.routes.home));
         }
-        Backend::Redis(origin) => {
+        Backend::Servers(origin) => {
             field(out, "upstream", &origin.name);
             let map = origin.map();
             let address = map.any().map_or(&origin.model.address, |node| &node.endpoint.address);
@@ -215,7 +216,7 @@ pub(super) fn coherence(mode: Option<Mode>) -> &'static str {
 
 /// The databases of the memory upstream. A Redis upstream is asked for its own (DBSIZE), so nothing is said of them.
 fn keyspace(app: &App, out: &mut String) {
-    let Backend::Memory(memory) = &app.backend else {
+    let Backend::Memory(memory) = app.home() else {
         return;
     };
     for database in 0..memory::DATABASES {

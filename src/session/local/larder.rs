@@ -11,7 +11,6 @@ use super::figures::{digits, figures, whole};
 use super::{NOT_AN_INTEGER, Request};
 use crate::cache::hotkeys;
 use crate::cache::near::Cause;
-use crate::origin::UPSTREAM;
 use crate::resp::encode;
 
 /// Keys that HOTKEYS lists unless told otherwise.
@@ -105,20 +104,21 @@ fn hot_keys(request: &mut Request<'_>) {
 
 /// `LARDER INVALIDATE key ...`
 fn invalidate(request: &mut Request<'_>) {
-    let near = &request.app().near;
-    let gone = request.command.args(2).filter(|key| near.invalidate(UPSTREAM, key, Cause::Operator)).count();
+    let app = request.app();
+    let drop = |key: &&[u8]| app.near.invalidate(app.routes.upstream_of(key), key, Cause::Operator);
+    let gone = request.command.args(2).filter(drop).count();
     encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
 }
 
 /// `LARDER FLUSH`
 fn flush(request: &mut Request<'_>) {
     let app = request.app();
-    if let Some(origin) = app.origin() {
+    for origin in app.origins() {
         for node in origin.keepers(&origin.map()) {
             // Void at once by the stamp; the walk only gives the memory back.
             let coverage = &node.coverage;
             app.near.flush(coverage);
-            app.near.sweep(UPSTREAM, coverage.stamp());
+            app.near.sweep(origin.number, coverage.stamp());
         }
     }
     request.ok();

@@ -124,7 +124,7 @@ fn the_file_is_written_only_when_something_has_changed() {
     coverage(&app, Coverage::flush);
     snapshot.write_changes(&app);
     assert!(written());
-    app.near.invalidate(UPSTREAM, b"k", crate::cache::near::Cause::Operator);
+    app.near.invalidate(0, b"k", crate::cache::near::Cause::Operator);
     snapshot.write_changes(&app);
     assert!(written());
     app.stopping.store(true, Ordering::Release);
@@ -187,7 +187,7 @@ fn open_beside(app: &App, name: &str) -> Snapshot {
     let beside = std::env::temp_dir().join(format!("larder-snapshot-{}-{name}", std::process::id()));
     let lock = File::create(&beside).unwrap();
     let _ = fs::remove_file(&beside);
-    let owner = owner(app.origin().unwrap(), &app.config);
+    let owner = owner(app);
     Snapshot { path: beside, terms: Terms::of(&app.config), owner, last: Mutex::default(), _lock: lock }
 }
 

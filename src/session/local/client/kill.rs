@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::{Request, SYNTAX_ERROR};
 use super::list::{self, Type};
-use crate::app::{App, Backend};
+use crate::app::App;
 use crate::clock::Micros;
 use crate::inbox::Letter;
 use crate::resp::encode;
@@ -83,7 +83,7 @@ fn filter(request: &Request<'_>) -> Result<Filter, String> {
             filter.local_address = Some(text);
         } else if command.is(at, "user") {
             // Only the upstream knows its users; a store of our own has but one.
-            if matches!(request.app().backend, Backend::Memory(_)) && text != "default" {
+            if request.app().broker().is_none() && text != "default" {
                 return Err(format!("ERR No such user '{text}'"));
             }
             filter.user = Some(text);

@@ -87,7 +87,7 @@ fn note_command(request: &Request<'_>) {
 
 /// As whom a client's commands are sent.
 pub(in super::super) fn user(app: &App, client: &Client) -> String {
-    let configured = || app.origin()?.model.credentials.as_ref()?.username.clone();
+    let configured = || app.home_origin()?.model.credentials.as_ref()?.username.clone();
     let own = client.told().user.clone();
     own.or_else(configured).unwrap_or_else(|| "default".to_owned())
 }

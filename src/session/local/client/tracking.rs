@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::super::{NOT_AN_INTEGER, Request, SYNTAX_ERROR};
-use crate::app::App;
+use crate::app::{App, Backend};
+use crate::origin::map::Primary;
 use crate::resp::encode;
 use crate::session::{Session, State};
 use crate::tracking::broadcast::Listening;
@@ -31,7 +32,7 @@ pub(super) fn tracking(request: &mut Request<'_>) {
     if let Err(error) = wish.check(request.state.tracking.as_deref()) {
         return request.error(&error);
     }
-    if let Some(why) = impossible(request.app()) {
+    if let Some(why) = impossible(request.app(), &wish) {
         return request.error(&why);
     }
     match wish.broadcast {
@@ -76,13 +77,22 @@ fn wish(request: &Request<'_>) -> Result<Wish, String> {
 }
 
 /// Why no client can be told of changes here.
-fn impossible(app: &App) -> Option<String> {
-    let Some(origin) = app.origin() else {
-        return Some("ERR the memory upstream does not serve CLIENT TRACKING".to_owned());
+fn impossible(app: &App, wish: &Wish) -> Option<String> {
+    let blind = |primary: &Primary| primary.node.mode() == Some(tracked::Mode::Ttl);
+    let tells = |backend: &Backend| match backend {
+        Backend::Servers(origin) => origin.is_redis() && !origin.map().primaries().iter().any(blind),
+        Backend::Memory(_) => false,
     };
-    let blind = |primary: &crate::origin::map::Primary| primary.node.mode() == Some(tracked::Mode::Ttl);
-    origin.map().primaries().iter().any(blind).then(|| {
-        format!("ERR CLIENT TRACKING needs an upstream that pushes invalidations, which '{}' does not", origin.name)
+    // What one that tells nothing has, a client is told not to keep when it reads it. Behind a prefix it reads nothing.
+    let mute = match wish.broadcast {
+        true => app.upstreams.iter().position(|backend| !tells(backend)),
+        false => Some(usize::from(app.routes.home)).filter(|home| !tells(&app.upstreams[*home])),
+    };
+    mute.map(|number| {
+        let (name, kind) = (app.upstream_name(number as u16), app.upstreams[number].kind());
+        format!(
+            "ERR CLIENT TRACKING needs an upstream that pushes invalidations, which '{name}' of kind {kind} does not do"
+        )
     })
 }
 
@@ -126,7 +136,7 @@ fn listen(request: &mut Request<'_>, mut wish: Wish) {
     let session = Rc::clone(request.session);
     tokio::task::spawn_local(async move {
         let limit =
-            session.worker.app.origin().map_or_else(Default::default, |origin| origin.model.connect_timeout * 2);
+            session.worker.app.home_origin().map_or_else(Default::default, |origin| origin.model.connect_timeout * 2);
         let mut heard = true;
         for one in &listening {
             heard &= one.wait(limit).await;

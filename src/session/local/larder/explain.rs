@@ -3,14 +3,15 @@
 use super::super::Request;
 use super::super::client::user;
 use super::super::info::coherence;
+use crate::app::Backend;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
 use crate::config::Stale;
 use crate::ladder::Rung;
-use crate::origin::{Node, Origin, UPSTREAM};
+use crate::origin::{Node, Origin};
 use crate::resp::{Command, encode};
-use crate::route::Policy;
+use crate::route::{Destination, Policy};
 use crate::serve::gate;
 use crate::session::State;
 
@@ -29,7 +30,7 @@ pub(super) fn explain(request: &mut Request<'_>) {
         Ok(spec) => spec,
         // What the command itself would get: the upstream's judgement, where there is one to ask.
         Err(error) => match request.table.stranger(&command) {
-            Some(stranger) if request.app().origin().is_some() => stranger,
+            Some(stranger) if request.app().broker().is_some() => stranger,
             _ => return request.error(&error.to_string()),
         },
     };
@@ -41,10 +42,7 @@ pub(super) fn explain(request: &mut Request<'_>) {
     let mut keys = Vec::new();
     let coverage = for_each_key(spec, &command, |at, access| keys.push((at, access)));
     about_keys(&command, &keys, coverage, &mut lines);
-    match request.app().origin() {
-        None => about_memory(spec, &command, request, &mut lines),
-        Some(origin) => about_origin(origin, spec, &command, &keys, request, &mut lines),
-    }
+    about_destination(spec, &command, &keys, request, &mut lines);
     let out = request.out();
     encode::array(out, lines.len());
     lines.iter().for_each(|line| encode::bulk(out, line.as_bytes()));
@@ -101,6 +99,42 @@ fn about_keys(command: &Command<'_>, keys: &[(usize, Access)], coverage: Coverag
         list += "; there may be others";
     }
     lines.push(format!("keys: {list}"));
+}
+
+// === the upstream ===
+
+fn about_destination(
+    spec: &Spec,
+    command: &Command<'_>,
+    keys: &[(usize, Access)],
+    request: &Request<'_>,
+    lines: &mut Vec<String>,
+) {
+    let app = request.app();
+    let number = match app.routes.destination(spec, command) {
+        Destination::One(number) => number,
+        Destination::Nowhere(at) => {
+            let key = shown(command.opt(at).unwrap_or_default());
+            return lines.push(format!("served: no: no route leads from the key {key} to an upstream"));
+        }
+        Destination::Several(first, other) => {
+            let names = format!("{} and {}", app.upstream_name(first), app.upstream_name(other));
+            lines.push(match spec.split_step() {
+                Some(_) => format!("upstream: split over several, {names} among them; past the near-cache"),
+                None => format!("served: no: its keys belong to the upstreams {names}, and it cannot be split"),
+            });
+            for (at, _) in keys.iter().take(SHOWN) {
+                let key = command.opt(*at).unwrap_or_default();
+                let (policy, number) = (app.routes.find(key), app.routes.upstream_of(key));
+                lines.push(format!("route of {}: {}: {}", shown(key), app.upstream_name(number), about_route(policy)));
+            }
+            return;
+        }
+    };
+    match app.backend(number) {
+        Backend::Memory(_) => about_memory(spec, command, request, lines),
+        Backend::Servers(origin) => about_origin(origin, spec, command, keys, request, lines),
+    }
 }
 
 // === the memory upstream ===
@@ -165,7 +199,7 @@ fn about_origin(
     for (at, _) in keys.iter().take(SHOWN) {
         let key = command.opt(*at).unwrap_or_default();
         let coverage = &map.owner(key).unwrap_or(node).coverage;
-        let forms = app.near.inspect(UPSTREAM, key, coverage, now);
+        let forms = app.near.inspect(origin.number, key, coverage, now);
         if forms.is_empty() {
             lines.push(format!("entry of {}: none", shown(key)));
         }

@@ -19,7 +19,8 @@ pub(super) fn ladder(request: &mut Request<'_>) {
     let command = request.command;
     match command.len() {
         2 => {
-            let lines = request.app().origin().map_or_else(Vec::new, |origin| lines(request.app(), origin));
+            let app = request.app();
+            let lines: Vec<_> = app.origins().flat_map(|origin| lines(app, origin)).collect();
             let out = request.out();
             encode::array(out, lines.len());
             lines.iter().for_each(|line| encode::bulk(out, line.as_bytes()));
@@ -44,7 +45,7 @@ fn force(request: &mut Request<'_>) {
             Err(why) => return request.error(&format!("ERR <for>: {why}")),
         }
     }
-    if let Some(origin) = named(request) {
+    if let Some(origin) = named(request).first() {
         tracing::warn!(upstream = %origin.name, client = request.session.id, "rung {} forced", rung.name());
         origin.force(Some(Forced { rung, since: now, until }));
         request.ok();
@@ -52,25 +53,30 @@ fn force(request: &mut Request<'_>) {
 }
 
 fn auto(request: &mut Request<'_>) {
-    if let Some(origin) = named(request) {
+    let found = named(request);
+    for origin in &found {
         tracing::warn!(upstream = %origin.name, client = request.session.id, "no rung is forced any more");
         origin.force(None);
+    }
+    if !found.is_empty() {
         request.ok();
     }
 }
 
-/// The upstream that argument 3 names, or the only one; the client is told if there is none.
-fn named<'a>(request: &mut Request<'a>) -> Option<&'a Origin> {
-    let session = request.session;
+/// The upstream that argument 3 names, or all of them; the client is told if there is none.
+fn named<'a>(request: &mut Request<'a>) -> Vec<&'a Origin> {
+    let app = &request.session.worker.app;
     let name = request.command.opt(3);
-    let origin = session.worker.app.origin();
-    if origin.is_none() {
+    let all: Vec<&Origin> = app.origins().collect();
+    if all.is_empty() {
         request.error("ERR the memory upstream has no server that could be down");
-        return None;
+        return all;
     }
-    let found = origin.filter(|origin| name.is_none_or(|name| origin.name.as_bytes() == name));
-    if let (None, Some(origin)) = (found, origin) {
-        let text = format!("ERR there is no upstream '{}', but {}", request.text(3), origin.name);
+    let named = |origin: &&Origin| name.is_none_or(|name| origin.name.as_bytes() == name);
+    let found: Vec<&Origin> = all.iter().copied().filter(named).collect();
+    if found.is_empty() {
+        let names: Vec<_> = all.iter().map(|origin| &*origin.name).collect();
+        let text = format!("ERR there is no upstream '{}' with servers, but {}", request.text(3), names.join(", "));
         request.error(&text);
     }
     found

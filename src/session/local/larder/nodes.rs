@@ -13,7 +13,7 @@ use crate::upstream::slots::SLOTS;
 
 /// `LARDER NODES`
 pub(super) fn nodes(request: &mut Request<'_>) {
-    let lines = request.app().origin().map_or_else(Vec::new, lines);
+    let lines = request.app().origins().flat_map(lines).collect::<Vec<_>>();
     let out = request.out();
     encode::array(out, lines.len());
     lines.iter().for_each(|line| encode::bulk(out, line.as_bytes()));
