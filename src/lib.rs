@@ -47,6 +47,7 @@ pub mod cli;
 pub mod clock;
 pub mod counters;
 pub mod faults;
+pub mod glob;
 pub mod inbox;
 pub mod metrics;
 pub mod net;

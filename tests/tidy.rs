@@ -38,7 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tracking",
         ],
     ),
-    ("cli", &["config", "net"]),
+    ("cli", &["command", "config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
@@ -110,7 +110,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
-    ("pubsub", &["app", "clock", "inbox", "memory", "origin", "resp", "upstream"]),
+    ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
     ("metrics", &["app", "cache", "clock", "counters", "ladder", "memory", "origin", "upstream"]),
     (
@@ -124,11 +124,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("origin", &["cache", "clock", "coherence", "config", "ladder", "resp", "security", "upstream"]),
     // The components.
     ("security", &["clock", "config", "resp", "upstream"]),
-    ("route", &["cache", "clock", "command", "config", "ladder", "memory", "resp"]),
+    ("route", &["cache", "clock", "command", "config", "glob", "ladder", "resp"]),
     ("ladder", &["clock", "config"]),
     ("cache", &["clock", "command", "config"]),
     ("upstream", &["clock", "config", "net", "resp"]),
-    ("memory", &["resp"]),
+    ("memory", &["glob", "resp"]),
     ("command", &["resp"]),
     ("resp", &["command"]),
     ("net", &["config"]),
@@ -137,6 +137,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("counters", &[]),
     ("faults", &[]),
     ("clock", &[]),
+    ("glob", &[]),
 ];
 
 /// The imports that point up the list, each with what it is for.

@@ -47,6 +47,21 @@ fn a_url_is_loaded_and_never_repeated() {
 }
 
 #[test]
+fn a_route_can_only_name_commands_whose_replies_are_cached() {
+    let routes = b"routes: [{keys: [a], cache: {commands: [get, SET, HGETAL, XYZZY]}}]\n";
+    let file = Scratch::new("commands", &[FILE, b"allow_insecure: true\n", routes].concat());
+    let errors = loaded(&["--config", file.path()]).unwrap_err();
+    for words in [
+        ":4:46: routes[0].cache.commands[1]: replies of SET are never cached\n    leave it out",
+        ":4:51: routes[0].cache.commands[2]: there is no command HGETAL\n    did you mean HGETALL?",
+        ":4:59: routes[0].cache.commands[3]: there is no command XYZZY\n    docs/compatibility.md tells",
+    ] {
+        assert!(errors.contains(words), "{errors}");
+    }
+    assert_eq!(errors.matches("routes[0]").count(), 3, "{errors}");
+}
+
+#[test]
 fn listen_replaces_the_listeners_of_a_file_even_a_refused_one() {
     let file = Scratch::new("open", FILE);
     let args = ["--config", file.path()];

@@ -1,6 +1,7 @@
 //! Which keys go where, and how they are cached.
 
 use super::fault::{Faults, Path, Wrong, shown};
+use super::pattern;
 use super::section::{Item, Section};
 use super::tree::Value;
 use super::units;
@@ -77,9 +78,6 @@ pub(super) const ON_MISSES: [(&str, OnMiss); 2] = [("error", OnMiss::Error), ("n
 pub(super) const READ_FROMS: [(&str, ReadFrom); 2] =
     [("primary", ReadFrom::Primary), ("replica-preferred", ReadFrom::ReplicaPreferred)];
 
-/// Longest pattern in bytes; keys are short texts, and patterns are matched on every request.
-const MOST_PATTERN_BYTES: usize = 512;
-
 // === impl Route ===
 
 impl Route {
@@ -106,7 +104,7 @@ impl Route {
             section.report("keys", Wrong::new("the list is empty", KEYS));
         }
         // A faulty pattern keeps its place, so that later faults name the right index.
-        let keys = keys.into_iter().map(|item| match pattern(&item.node.value) {
+        let keys = keys.into_iter().map(|item| match pattern::read(&item.node.value) {
             Ok(pattern) => pattern,
             Err(wrong) => {
                 faults.report(item.path, item.mark, wrong);
@@ -134,33 +132,6 @@ impl Route {
     /// Where the pattern at this place of the list stands in the file.
     pub(super) fn pattern_path(route: usize, pattern: usize) -> Path {
         Path::of(["routes"]).index(route).key("keys").index(pattern)
-    }
-}
-
-/// One key pattern.
-fn pattern(value: &Value) -> Result<String, Wrong> {
-    let text = units::text(value)?;
-    let wrong = |problem: &str, remedy: &str| Err(Wrong::new(format!("\"{}\" {problem}", shown(&text)), remedy));
-    if text.len() > MOST_PATTERN_BYTES {
-        return wrong("is longer than 512 bytes", "write a shorter pattern such as \"session:*\"");
-    }
-    let mut escaped = false;
-    for c in text.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '[' => {
-                return wrong(
-                    "has a set of characters ([...]), which routes do not know",
-                    "write one pattern for each character, or \\[ for the bracket itself",
-                );
-            }
-            _ => {}
-        }
-    }
-    match escaped {
-        true => wrong("ends with a lone backslash", "write \\\\ for the backslash itself"),
-        false => Ok(text),
     }
 }
 

@@ -3,12 +3,12 @@
 //! Flags are applied before the checks, so that `--listen` can replace a listener of the file that would be refused.
 
 use super::check::{self, Findings};
-use super::fault::{Fault, Faults, Path, Step, Wrong};
+use super::fault::{Fault, Faults, Path, Step, Wrong, nearest, shown};
 use super::section::Section;
 use super::tree::{self, Node};
 use super::{
-    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, NearCache, Route, Upstream,
-    UpstreamTls, Workers, limits, units, unserved, url,
+    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, NearCache, Pattern, Route,
+    Upstream, UpstreamTls, Workers, limits, units, unserved, url,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -141,8 +141,10 @@ fn config(tree: &Node, faults: &Faults) -> Config {
     let items = section.list("routes", "write a list such as - {keys: [\"session:*\"], upstream: main}");
     let routes = items.unwrap_or_default().into_iter();
     let mut routes: Vec<_> = routes.map(|item| Route::read(item, only, faults)).collect();
-    let everything = routes.iter().flat_map(|route| &route.keys).any(|pattern| pattern == "*");
-    if let Some(only) = only.filter(|_| !everything) {
+    // A pattern that begins with a wildcard would tie with the one for everything; the rest goes to the only upstream without it.
+    let wild = |pattern: &String| Pattern::of(pattern).literal.is_empty();
+    let any = routes.iter().flat_map(|route| &route.keys).any(wild);
+    if let Some(only) = only.filter(|_| !any) {
         routes.push(Route::everything_to(only));
     }
 
@@ -230,6 +232,39 @@ impl Draft {
         }
         for (name, tls) in self.config.upstreams.iter().filter_map(|(name, u)| Some((name, u.tls.as_ref()?))) {
             refuse(Path::of(["upstreams", name, "tls"]), upstream(tls));
+        }
+        self
+    }
+
+    /// Has the command names of routes judged by those who know the commands: `known` tells the name of each, in any case, and
+    /// whether its replies are ever cached. It is asked only if a route names commands.
+    pub fn with_commands(mut self, known: impl FnOnce() -> Vec<(String, bool)>) -> Draft {
+        let named = |route: &Route| route.cache.commands.is_some();
+        if !self.config.routes.iter().any(named) {
+            return self;
+        }
+        let known: BTreeMap<String, bool> =
+            known().into_iter().map(|(name, cached)| (name.to_ascii_uppercase(), cached)).collect();
+        for (index, route) in self.config.routes.iter().enumerate() {
+            for (number, name) in route.cache.commands.iter().flatten().enumerate() {
+                let (problem, remedy) = match known.get(name) {
+                    Some(true) => continue,
+                    Some(false) => (
+                        format!("replies of {} are never cached", shown(name)),
+                        "leave it out; docs/compatibility.md tells whose replies are cached".to_owned(),
+                    ),
+                    None => {
+                        let cached = known.iter().filter(|(_, cached)| **cached).map(|(name, _)| name.as_str());
+                        let remedy = match nearest(name, cached) {
+                            Some(near) => format!("did you mean {near}?"),
+                            None => "docs/compatibility.md tells whose replies are cached".to_owned(),
+                        };
+                        (format!("there is no command {}", shown(name)), remedy)
+                    }
+                };
+                let path = Path::of(["routes"]).index(index).key("cache").key("commands").index(number);
+                self.refused.add(path, problem, remedy);
+            }
         }
         self
     }

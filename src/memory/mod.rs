@@ -20,7 +20,6 @@ mod clock;
 mod counters;
 mod expiry;
 mod float;
-pub mod glob;
 mod keys;
 mod lcs;
 mod natural;

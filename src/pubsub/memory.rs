@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::letters::Letters;
 use super::{Hub, Inner};
 use crate::app::App;
+use crate::glob;
 use crate::inbox::Push;
-use crate::memory::glob;
 use crate::resp::encode;
 use crate::upstream::subscriber::{Kind, Name};
 

@@ -1,20 +1,25 @@
 //! Routes: key pattern -> what may be done with such keys, compiled once per configuration.
 //!
-//! The pattern with the longest literal prefix wins. A route says to which upstream its keys belong, whether and how long
+//! Which pattern wins is told in [`tree`]. A route says to which upstream its keys belong, whether and how long
 //! replies are cached, and what becomes of them while a server is down.
 
+pub mod tree;
+
+use self::tree::Tree;
 use crate::cache::freshness::Leniency;
 use crate::cache::policy::Lifetime;
 use crate::clock::Micros;
 use crate::command::{Flags, Spec, for_each_key};
-use crate::config::{self, Config, Kind, OnMiss, ReadFrom, Stale};
+use crate::config::{self, Config, Kind, OnMiss, Pattern, ReadFrom, Stale};
 use crate::ladder::{Ladders, Rung, Standing};
 use crate::resp::Command;
 
 /// The compiled routes.
 #[derive(Debug)]
 pub struct Routes {
-    routes: Vec<Route>,
+    tree: Tree,
+    /// What the patterns of the tree lead to.
+    policies: Box<[Policy]>,
     /// For keys that no pattern matches.
     rest: Policy,
     /// The ladders that some route names, each once, in order.
@@ -36,14 +41,6 @@ pub enum Destination {
     Several(u16, u16),
     /// No route leads from the key in this place of the command.
     Nowhere(usize),
-}
-
-#[derive(Debug)]
-struct Route {
-    pattern: Box<[u8]>,
-    /// Bytes before the first wildcard.
-    literal: usize,
-    policy: Policy,
 }
 
 /// What may be done with the keys of a route.
@@ -97,24 +94,20 @@ impl Routes {
                     .map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect()),
             }
         };
-        let mut routes = Vec::new();
+        let (mut patterns, mut policies) = (Vec::new(), Vec::new());
         for route in &config.routes {
             for pattern in &route.keys {
-                routes.push(Route {
-                    pattern: pattern.as_bytes().into(),
-                    literal: pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len()),
-                    policy: policy(pattern, Some(route)),
-                });
+                patterns.push(Pattern::of(pattern));
+                policies.push(policy(pattern, Some(route)));
             }
         }
-        routes.sort_by_key(|route| std::cmp::Reverse(route.literal));
-        let replicas = routes.iter().any(|route| route.policy.from_replicas);
+        let replicas = policies.iter().any(|policy: &Policy| policy.from_replicas);
         let rest = policy("", None);
-        let mut ladders: Vec<usize> =
-            routes.iter().map(|route: &Route| &route.policy).chain([&rest]).map(|policy| policy.ladder).collect();
+        let mut ladders: Vec<usize> = policies.iter().chain([&rest]).map(|policy| policy.ladder).collect();
         ladders.sort_unstable();
         ladders.dedup();
-        Self { routes, rest, ladders, replicas, home: home(config), several: config.upstreams.len() > 1 }
+        let (tree, policies) = (Tree::of(&patterns), policies.into());
+        Self { tree, policies, rest, ladders, replicas, home: home(config), several: config.upstreams.len() > 1 }
     }
 
     /// Where a command is to be served.
@@ -129,11 +122,12 @@ impl Routes {
         if !spec.flags.has(Flags::PUBSUB) {
             for_each_key(spec, command, |at, _| {
                 found = Some(match (found, self.find(command.arg(at)).upstream) {
+                    (Some(Destination::Nowhere(first)), _) => Destination::Nowhere(first),
+                    (_, None) => Destination::Nowhere(at),
                     (None, Some(upstream)) => Destination::One(upstream),
                     (Some(Destination::One(first)), Some(other)) if first != other => {
                         Destination::Several(first, other)
                     }
-                    (None | Some(Destination::One(_)), None) => Destination::Nowhere(at),
                     (Some(before), _) => before,
                 });
             });
@@ -160,14 +154,13 @@ impl Routes {
     /// The policy for a key.
     #[inline]
     pub fn find(&self, key: &[u8]) -> &Policy {
-        if self.routes.is_empty() {
-            return &self.rest;
-        }
-        let matches = |route: &&Route| {
-            key.starts_with(&route.pattern[..route.literal])
-                && (&route.pattern[route.literal..] == b"*" || crate::memory::glob::matches(&route.pattern, key))
-        };
-        self.routes.iter().find(matches).map_or(&self.rest, |route| &route.policy)
+        self.tree.find(key).map_or(&self.rest, |number| &self.policies[number])
+    }
+
+    /// The patterns whose literal beginning is the key's, in the order in which they are tried, and whether each matches; the first
+    /// that does wins.
+    pub fn tried<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (&'a Policy, bool)> + 'a {
+        self.tree.tried(key).map(|(number, matches)| (&self.policies[number], matches))
     }
 }
 
@@ -177,7 +170,8 @@ fn number_of(config: &Config, name: &str) -> Option<u16> {
 }
 
 fn home(config: &Config) -> u16 {
-    let of_everything = config.routes.iter().find(|route| route.keys.iter().any(|pattern| pattern == "*"));
+    let of_everything =
+        config.routes.iter().find(|route| route.keys.iter().any(|pattern| Pattern::of(pattern).is_everything()));
     let redis = || {
         let is_redis = |kind: Kind| !matches!(kind, Kind::Memory | Kind::Memcached);
         let mut routed = config.routes.iter().filter_map(|route| config.upstreams.get_key_value(&route.upstream));

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::config::fault::{Path, nearest, shown};
-use crate::config::{Config, Kind, ReadFrom, Route, Rung};
+use crate::config::{Config, Kind, Pattern, ReadFrom, Route, Rung};
 use std::collections::HashMap;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -20,7 +20,7 @@ fn routes(config: &Config, findings: &mut Findings) {
             "add routes that say which keys go where, the last one with keys: [\"*\"]",
         );
     }
-    let mut seen = HashMap::new();
+    let mut seen = Patterns::default();
     for (index, route) in config.routes.iter().enumerate() {
         let path = Path::of(["routes"]).index(index);
         if !config.upstreams.contains_key(&route.upstream) {
@@ -34,14 +34,7 @@ fn routes(config: &Config, findings: &mut Findings) {
             findings.add(path.key("ladder"), problem, remedy);
         }
         for (number, pattern) in route.keys.iter().enumerate() {
-            let place = Route::pattern_path(index, number);
-            if let Some(first) = seen.insert(pattern, place.clone()) {
-                findings.add(
-                    place,
-                    format!("the pattern \"{pattern}\" is already {first}"),
-                    "remove one of the two; a key can have but one route",
-                );
-            }
+            seen.add(pattern, Route::pattern_path(index, number), findings);
         }
         if let Some(ttl) = route.cache.ttl {
             findings.positive(path.key("cache").key("ttl"), ttl);
@@ -71,6 +64,41 @@ fn routes(config: &Config, findings: &mut Findings) {
                 remedy,
             );
         }
+    }
+}
+
+/// The patterns so far, by what decides between them: the literal beginning, and whether they are one key.
+#[derive(Default)]
+struct Patterns<'a>(HashMap<(Vec<u8>, bool), (&'a str, Pattern, Path)>);
+
+impl<'a> Patterns<'a> {
+    /// Two patterns that nothing decides between would leave it to their order in the file which route a key takes.
+    fn add(&mut self, text: &'a str, place: Path, findings: &mut Findings) {
+        // A pattern that could not be read is empty, and has been reported.
+        if text.is_empty() {
+            return;
+        }
+        let pattern = Pattern::of(text);
+        let rank = (pattern.literal.clone(), pattern.is_exact());
+        let Some((first, same, at)) = self.0.get(&rank) else {
+            self.0.insert(rank, (text, pattern, place));
+            return;
+        };
+        if *same == pattern {
+            let problem = format!("the pattern \"{}\" is already {at}", shown(text));
+            findings.because(place, vec![at.clone()], problem, "remove one of the two; a key can have but one route");
+            return;
+        }
+        let beginning = match pattern.literal.as_slice() {
+            [] => "both begin with a wildcard".to_owned(),
+            literal => format!("before its first wildcard each has \"{}\"", shown(&String::from_utf8_lossy(literal))),
+        };
+        findings.because(
+            place,
+            vec![at.clone()],
+            format!("the pattern \"{}\" ties with \"{}\", which is {at}: {beginning}", shown(text), shown(first)),
+            "the longest text before the first wildcard decides: lengthen it in one of the two, or keep but one",
+        );
     }
 }
 

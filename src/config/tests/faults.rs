@@ -131,6 +131,14 @@ fn faults_beside_the_upstream_are_found() {
         ("routes: [{keys: [a], ladder: defualt}]", "no ladder named \"defualt\" | did you mean default?"),
         ("routes: [{keys: [a]}, {keys: [a]}]", "routes[1].keys[0]: the pattern \"a\" is already routes[0].keys[0]"),
         (
+            "routes: [{keys: ['a?', a]}, {keys: ['a*']}]",
+            "routes[1].keys[0]: the pattern \"a*\" ties with \"a?\", which is routes[0].keys[0]: before its first wildcard each has \"a\" | the longest",
+        ),
+        ("routes: [{keys: ['a:*:x', 'a:*:y']}]", "routes[0].keys[1]: the pattern \"a:*:y\" ties with \"a:*:x\""),
+        ("routes: [{keys: ['*', '*:x']}]", "ties with \"*\", which is routes[0].keys[0]: both begin with a wildcard"),
+        ("routes: [{keys: ['a*', 'a**']}]", "the pattern \"a**\" is already routes[0].keys[0]"),
+        ("routes: [{keys: ['a', '\\a']}]", "the pattern \"\\a\" is already routes[0].keys[0]"),
+        (
             "routes: [{keys: [a], stale: maybe}]",
             "\"maybe\" is not known here | write one of allowed, past-expiry, never",
         ),
@@ -152,6 +160,21 @@ fn faults_beside_the_upstream_are_found() {
         assert!(found.len() == 1 && found[0].contains(words), "{line} gave {found:#?}");
         assert!(found[0].starts_with("3:"), "{line} gave {found:#?}");
     }
+}
+
+#[test]
+fn patterns_that_something_decides_between_stand_side_by_side() {
+    for keys in ["'*', a, 'a*', 'a\\*', 'a\\**', 'ab*'", "'user:*', 'user:?:x', 'user:1'"] {
+        let text = format!("{SMALLEST}routes: [{{keys: [{keys}]}}]");
+        assert_eq!(parse(&text, "t.yaml").is_ok(), keys.starts_with("'*'"), "{keys}");
+    }
+}
+
+#[test]
+fn a_pattern_that_begins_with_a_wildcard_takes_the_place_of_the_one_for_everything() {
+    let config = good(&format!("{SMALLEST}routes: [{{keys: ['*:lock'], stale: never}}]"));
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!(good(&config.to_string()).routes, config.routes);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! LARDER EXPLAIN: how a command would be served for this client, now, and why; as lines of `name: value`.
 
+mod route;
+
 use super::super::Request;
 use super::super::client::user;
 use super::super::info::coherence;
@@ -7,7 +9,6 @@ use crate::app::Backend;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
-use crate::config::Stale;
 use crate::ladder::Rung;
 use crate::origin::{Node, Origin};
 use crate::resp::{Command, encode};
@@ -125,22 +126,30 @@ fn about_destination(
             });
             for (at, _) in keys.iter().take(SHOWN) {
                 let key = command.opt(*at).unwrap_or_default();
-                let (policy, number) = (app.routes.find(key), app.routes.upstream_of(key));
-                lines.push(format!("route of {}: {}: {}", shown(key), app.upstream_name(number), about_route(policy)));
+                lines.push(format!("route of {}: {}", shown(key), route::about(app, key)));
             }
             return;
         }
     };
     match app.backend(number) {
-        Backend::Memory(_) => about_memory(spec, command, request, lines),
+        Backend::Memory(_) => about_memory(spec, command, keys, request, lines),
         Backend::Servers(origin) => about_origin(origin, spec, command, keys, request, lines),
     }
 }
 
 // === the memory upstream ===
 
-fn about_memory(spec: &Spec, command: &Command<'_>, request: &Request<'_>, lines: &mut Vec<String>) {
+fn about_memory(
+    spec: &Spec,
+    command: &Command<'_>,
+    keys: &[(usize, Access)],
+    request: &Request<'_>,
+    lines: &mut Vec<String>,
+) {
     lines.push(format!("upstream: memory, in this process, database {}", request.state.database));
+    for key in keys.iter().take(SHOWN).filter_map(|(at, _)| command.opt(*at)) {
+        lines.push(format!("route of {}: {}", shown(key), route::choice(request.app(), key)));
+    }
     let served = crate::memory::Memory::serves(&spec.name) || super::super::pubsub::is_of_hub(&spec.name);
     if way(spec, command) == Way::Forward && !served {
         lines.push("served: no: the memory upstream knows commands on strings and keys only".to_owned());
@@ -177,7 +186,7 @@ fn about_origin(
         keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
     for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
         let key = command.opt(*at).unwrap_or_default();
-        lines.push(format!("route of {}: {}", shown(key), about_route(policy)));
+        lines.push(format!("route of {}: {}", shown(key), route::about(app, key)));
         let ladder = app.ladders.get(policy.ladder);
         let standing = origin.standing(origin.answering(&map, key), ladder, now);
         let why = match standing.rung {
@@ -218,24 +227,6 @@ fn about_coverage(node: &Node, now: Micros) -> String {
         Micros::NEVER => format!("coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"),
         until => format!("coverage: {mode}, proven for another {}", seconds(until.since(now))),
     }
-}
-
-fn about_route(policy: &Policy) -> String {
-    let pattern = if policy.pattern.is_empty() { "the default" } else { &policy.pattern };
-    if !policy.cached {
-        return format!("{pattern}, not cached");
-    }
-    let life = &policy.lifetime;
-    let stale = match policy.stale {
-        Stale::Allowed => "",
-        Stale::PastExpiry => ", stale also past its expiry",
-        Stale::Never => ", never stale",
-    };
-    format!(
-        "{pattern}, cached for at most {} (what is not there: {}){stale}",
-        seconds(life.ttl),
-        seconds(life.negative_ttl)
-    )
 }
 
 /// Why the command's reply is never cached, for anyone.
