@@ -127,6 +127,8 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     if state.transaction.is_some() || way == Way::Leased(Lease::Transaction) {
         let served = match redis {
             Some(origin) => transaction::serve(session, state, origin, spec, command),
+            // What another upstream watches is no concern of this one.
+            None if state.transaction.as_ref().is_some_and(|transaction| !transaction.is_void()) => None,
             None => transaction::refuse(session, state, backend.kind(), spec),
         };
         if let Some(flow) = served {

@@ -32,6 +32,7 @@ pub struct Settings {
     origin: Origin,
     listeners: Vec<String>,
     upstream: Vec<String>,
+    beside: Vec<String>,
     sections: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -89,7 +90,8 @@ impl Settings {
     }
 
     fn of(origin: Origin) -> Self {
-        Self { origin, listeners: Vec::new(), upstream: Vec::new(), sections: Vec::new(), environment: Vec::new() }
+        let (listeners, upstream, beside, sections) = Default::default();
+        Self { origin, listeners, upstream, beside, sections, environment: Vec::new() }
     }
 
     /// A further listener, as `"{address: unix:/path}"`.
@@ -103,6 +105,13 @@ impl Settings {
     #[must_use]
     pub fn upstream(mut self, line: &str) -> Self {
         self.upstream.push(line.to_owned());
+        self
+    }
+
+    /// A further upstream, as `"local: {kind: memory}"`. Then routes say which keys belong where.
+    #[must_use]
+    pub fn beside(mut self, line: &str) -> Self {
+        self.beside.push(line.to_owned());
         self
     }
 
@@ -148,6 +157,9 @@ impl Settings {
         }
         for line in &self.upstream {
             text += &format!("    {line}\n");
+        }
+        for line in &self.beside {
+            text += &format!("  {line}\n");
         }
         for section in &self.sections {
             text += &format!("{section}\n");

@@ -120,6 +120,11 @@ impl Transaction {
         matches!(self.phase, Phase::Lost(_))
     }
 
+    /// Whether a MULTI has failed behind which nothing is carried out.
+    pub fn is_void(&self) -> bool {
+        self.phase == Phase::Void
+    }
+
     /// Whether commands are queued instead of being carried out.
     pub fn queues(&self) -> bool {
         self.phase == Phase::Queueing

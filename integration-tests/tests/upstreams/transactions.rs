@@ -1,0 +1,91 @@
+//! Transactions and blocking commands: on the upstream of their keys, and on one alone.
+
+use std::thread;
+
+use larder_integration_tests::reply::Reply;
+use larder_integration_tests::wait;
+
+use super::{Three, keys, list, refused_with};
+
+#[test]
+fn a_transaction_runs_on_the_upstream_of_its_first_key() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    for (prefix, server) in [("", &three.main), ("other:", &three.other)] {
+        let set = format!("SET {prefix}a 1");
+        let replies = client.pipeline(&["MULTI", "PING", &set, &format!("INCR {prefix}a"), "EXEC"]);
+        assert_eq!(replies[4].items().map(<[Reply]>::len), Some(3), "{replies:?}");
+        assert_eq!(server.say(&format!("GET {prefix}a")), Reply::bulk("2"));
+    }
+    // One after the other on the same connection, without waiting for a reply.
+    let replies = client.pipeline(&[
+        "MULTI",
+        "SET a 1",
+        "EXEC",
+        "MULTI",
+        "SET other:a 2",
+        "EXEC",
+        "MULTI",
+        "GET a",
+        "EXEC",
+        "GET other:a",
+    ]);
+    assert_eq!(replies[8], list(&[Reply::bulk("1")]));
+    assert_eq!(replies[9], Reply::bulk("2"));
+}
+
+#[test]
+fn a_transaction_over_two_upstreams_is_refused_as_a_whole() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    let replies = client.pipeline(&["MULTI", "SET a 1", "SET other:a 2", "EXEC"]);
+    assert_eq!(replies[1], Reply::Simple("QUEUED".into()));
+    assert!(replies[2].error().is_some_and(|error| error.starts_with("CROSSSLOT")), "{replies:?}");
+    assert!(replies[3].error().is_some_and(|error| error.starts_with("EXECABORT")), "{replies:?}");
+    let replies = client.pipeline(&["MULTI", "SET local:a 1", "EXEC", "MULTI", "MSET a 1 other:a 2", "EXEC"]);
+    assert!(replies[1].error().is_some_and(|error| error.contains("has no transactions")), "{replies:?}");
+    assert!(replies[2].error().is_some_and(|error| error.starts_with("EXECABORT")), "{replies:?}");
+    assert!(replies[5].error().is_some_and(|error| error.starts_with("EXECABORT")), "{replies:?}");
+    assert_eq!(keys(&three.main).len() + keys(&three.other).len(), 0);
+    assert_eq!(client.say("GET local:a").text(), None);
+    // And none is under way any more.
+    assert_eq!(client.pipeline(&["SET a 1", "GET a"])[1], Reply::bulk("1"));
+    assert_eq!(client.pipeline(&["MULTI", "DISCARD", "MULTI", "EXEC"])[3], list(&[]));
+}
+
+#[test]
+fn watched_keys_fail_a_transaction_on_their_upstream_and_others_are_served_meanwhile() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    assert_eq!(client.say("SET other:a 1"), Reply::ok());
+    assert_eq!(client.say("WATCH other:a"), Reply::ok());
+    refused_with(&mut client, "WATCH a", "CROSSSLOT");
+    assert_eq!(client.say("GET other:a"), Reply::bulk("1"));
+    assert_eq!(client.say("SET a 5"), Reply::ok());
+    assert_eq!(client.say("GET a"), Reply::bulk("5"));
+    assert_eq!(client.say("SET local:a 6"), Reply::ok());
+    three.other.say("SET other:a 2");
+    let replies = client.pipeline(&["MULTI", "SET other:a 3", "EXEC"]);
+    assert!(replies[2].error().is_none() && replies[2].items().is_none(), "nothing was carried out: {replies:?}");
+    assert_eq!(three.other.say("GET other:a"), Reply::bulk("2"));
+    // Watched again and left alone, it is carried out.
+    let replies = client.pipeline(&["WATCH other:a", "MULTI", "SET other:a 4", "EXEC"]);
+    assert_eq!(replies[3], list(&[Reply::ok()]));
+    refused_with(&mut client, "WATCH local:a", "no transactions");
+}
+
+#[test]
+fn blocking_commands_wait_at_the_upstream_of_their_keys() {
+    let three = Three::start();
+    let waiter = {
+        let mut client = three.larder.connect();
+        thread::spawn(move || client.say("BLPOP other:queue 20"))
+    };
+    wait::until("it is blocked there", || three.other.info("blocked_clients") == "1");
+    assert_eq!(three.main.info("blocked_clients"), "0");
+    three.larder.say("RPUSH other:queue job");
+    assert_eq!(waiter.join().expect("no panic"), list(&[Reply::bulk("other:queue"), Reply::bulk("job")]));
+    let mut client = three.larder.connect();
+    refused_with(&mut client, "BLPOP queue other:queue 1", "CROSSSLOT");
+    refused_with(&mut client, "BLPOP local:queue 1", "memory upstream does not serve BLPOP");
+}
