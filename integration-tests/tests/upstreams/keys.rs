@@ -147,3 +147,19 @@ fn each_upstream_invalidates_its_own_keys_alone() {
     assert_eq!(client.say("GET other:a"), Reply::bulk("2"));
     assert_eq!(three.larder.hits(), before + 1.0, "it is still there");
 }
+
+#[test]
+fn the_store_in_the_process_keeps_to_its_own_budget() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    let value = "x".repeat(10_000);
+    let full = (0..200).find_map(|n| client.call(&["SET", &format!("local:{n}"), &value]).error().map(str::to_owned));
+    assert_eq!(full.as_deref(), Some("OOM command not allowed when used memory > 'maxmemory'."));
+    assert!(three.larder.metrics().sum("larder_memory_upstream_bytes") <= f64::from(1 << 20));
+    // The other stores, and what is there, do not notice.
+    assert_eq!(client.call(&["SET", "other:large", &value]), Reply::ok());
+    assert_eq!(client.call(&["SET", "large", &value]), Reply::ok());
+    assert_eq!(client.say("STRLEN local:0"), Reply::Integer(10_000));
+    assert_eq!(client.say("DEL local:0"), Reply::Integer(1));
+    assert_eq!(client.call(&["SET", "local:0", &value]), Reply::ok());
+}

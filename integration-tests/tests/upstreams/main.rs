@@ -31,14 +31,21 @@ impl Three {
     }
 
     fn around(main: Redis, other: Redis, settings: &str, rest: &str, set: impl FnOnce(Settings) -> Settings) -> Self {
+        let larder = Larder::start_with(&set(Self::settings(&main, &other, settings, rest)));
+        larder.until_normal();
+        Self { main, other, larder }
+    }
+
+    fn settings(main: &Redis, other: &Redis, settings: &str, rest: &str) -> Settings {
+        Self::servers(main, other, settings).section(&format!("{ROUTES}{rest}"))
+    }
+
+    fn servers(main: &Redis, other: &Redis, settings: &str) -> Settings {
         let beside = format!(
             "other: {{kind: redis, endpoints: [\"{}\"], connect_timeout: 2s, command_timeout: 10s{settings}}}",
             other.address()
         );
-        let all = Settings::new(main.address()).beside(&beside).beside("local: {kind: memory, max_memory: 1mb}");
-        let larder = Larder::start_with(&set(all.section(&format!("{ROUTES}{rest}"))));
-        larder.until_normal();
-        Self { main, other, larder }
+        Settings::new(main.address()).beside(&beside).beside("local: {kind: memory, max_memory: 1mb}")
     }
 }
 

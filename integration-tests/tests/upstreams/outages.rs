@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use larder_integration_tests::larder::Larder;
+use larder_integration_tests::process::Signal;
 use larder_integration_tests::reply::Reply;
+use larder_integration_tests::scratch::Scratch;
 use larder_integration_tests::wait;
 
-use super::{REST, Three, keys, refused_with};
+use super::{REST, ROUTES, Three, keys, refused_with};
 
 const QUICK: &str = ", health_check: {interval: 100ms, timeout: 200ms}";
 
@@ -88,4 +91,36 @@ fn a_drill_concerns_the_upstream_that_it_names() {
     refused_with(&mut client, "LARDER LADDER AUTO nobody", "no upstream 'nobody'");
     assert_eq!(client.say("LARDER LADDER AUTO"), Reply::ok());
     assert_eq!(client.say("SET other:a 1"), Reply::ok());
+}
+
+#[test]
+fn a_larder_that_starts_while_all_are_away_knows_what_the_one_before_had_of_each() {
+    let scratch = Scratch::new("snapshot");
+    let section = format!("near_cache: {{warm_start: true, snapshot: \"{}\"}}", scratch.file("snapshot").display());
+    let mut three = Three::start_with(QUICK, REST, |settings| settings.section(&section));
+    let mut client = three.larder.connect();
+    client.pipeline(&["SET a 1", "SET other:a 2"]);
+    three.larder.warm(&mut client, "GET a");
+    three.larder.warm(&mut client, "GET other:a");
+    three.larder.process().signal(Signal::Terminate);
+    wait::until("the end", || three.larder.process_mut().exit_status().is_some());
+    let settings = Three::settings(&three.main, &three.other, QUICK, REST).section(&section);
+    three.main.kill();
+    three.other.kill();
+    let larder = Larder::start_with(&settings);
+    let mut client = larder.connect();
+    for (key, value) in [("a", "1"), ("other:a", "2")] {
+        wait::until("the outage is noticed", || client.call(&["GET", key]) == Reply::bulk(value));
+    }
+    drop(larder);
+    // A key that has another upstream now is not looked for in what the former one had.
+    let routes = ROUTES.replace("'other:*'", "'else:*'");
+    let larder = Larder::start_with(
+        &Three::servers(&three.main, &three.other, QUICK).section(&section).section(&format!("{routes}{REST}")),
+    );
+    let mut client = larder.connect();
+    wait::until("the outage is noticed", || {
+        client.say("GET other:a").error().is_some_and(|error| error.starts_with("MASTERDOWN upstream 'main'"))
+    });
+    assert!(client.say("GET other:a").error().is_some());
 }

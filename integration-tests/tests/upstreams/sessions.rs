@@ -107,7 +107,7 @@ fn explain_names_the_upstream_and_the_route_of_each_key() {
     assert!(local.contains("\nupstream: local, in this process"), "{local}");
     let several = explained("MGET a other:a");
     assert!(several.contains("\nupstream: split over several, main and other"), "{several}");
-    assert!(several.contains("\nroute of a: main: *"), "{several}");
+    assert!(several.contains("\nroute of a: * (longest literal prefix), upstream main"), "{several}");
     let refused = explained("RENAME a other:a");
     assert!(refused.contains("\nserved: no: its keys belong to the upstreams main and other"), "{refused}");
 }

@@ -6,6 +6,7 @@ use super::auth::{self, Purpose};
 use super::client::{self, Name};
 use super::{Request, VERSION};
 use crate::app::App;
+use crate::origin::Origin;
 use crate::resp::{Proto, encode};
 use crate::session::{Session, State};
 
@@ -29,7 +30,8 @@ pub(super) fn hello(request: &mut Request<'_>) {
             return request.error("ERR Protocol version is not an integer or out of range");
         };
         // An upstream that speaks RESP2 only has no RESP3 replies to give.
-        let newest = request.app().home_origin().map_or(Proto::Resp3, |origin| origin.proto());
+        let newest = request.app().origins().map(Origin::proto).find(|newest| *newest == Proto::Resp2);
+        let newest = newest.unwrap_or(Proto::Resp3);
         greeting.proto = match version {
             2 => Some(Proto::Resp2),
             3 if newest == Proto::Resp3 => Some(Proto::Resp3),

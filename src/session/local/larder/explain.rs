@@ -132,7 +132,7 @@ fn about_destination(
         }
     };
     match app.backend(number) {
-        Backend::Memory(_) => about_memory(spec, command, keys, request, lines),
+        Backend::Memory(_) => about_memory(number, (spec, command), keys, request, lines),
         Backend::Servers(origin) => about_origin(origin, spec, command, keys, request, lines),
     }
 }
@@ -140,13 +140,15 @@ fn about_destination(
 // === the memory upstream ===
 
 fn about_memory(
-    spec: &Spec,
-    command: &Command<'_>,
+    number: u16,
+    (spec, command): (&Spec, &Command<'_>),
     keys: &[(usize, Access)],
     request: &Request<'_>,
     lines: &mut Vec<String>,
 ) {
-    lines.push(format!("upstream: memory, in this process, database {}", request.state.database));
+    let (app, chosen) = (request.app(), request.state.database);
+    let (name, database) = (app.upstream_name(number), app.database(number, chosen));
+    lines.push(format!("upstream: {name}, in this process, database {database}"));
     for key in keys.iter().take(SHOWN).filter_map(|(at, _)| command.opt(*at)) {
         lines.push(format!("route of {}: {}", shown(key), route::choice(request.app(), key)));
     }
