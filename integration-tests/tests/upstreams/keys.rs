@@ -126,7 +126,6 @@ fn what_a_cluster_tells_all_its_primaries_is_told_to_every_upstream() {
     assert_eq!(keys(&three.main).len() + keys(&three.other).len(), 0);
     // PING, ECHO and what else concerns no key is the home upstream's, or Larder's own.
     assert_eq!(client.say("PUBLISH c m"), Reply::Integer(0));
-    assert_eq!(three.main.info("total_commands_processed").parse::<u64>().is_ok(), true);
 }
 
 #[test]
