@@ -3,6 +3,7 @@
 use super::ladder::{RUNGS, Rung};
 use super::limits::Workers;
 use super::listener::Address;
+use super::ring::{DISTRIBUTIONS, HASHES, Ring};
 use super::route::{ON_MISSES, READ_FROMS, Route, STALES};
 use super::units::{show_duration, show_share, show_size};
 use super::upstream::{COHERENCES, KINDS, Kind, Upstream};
@@ -124,6 +125,9 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     if upstream.kind == Kind::RedisCluster {
         writeln!(f, "    max_redirections: {}", upstream.max_redirections)?;
     }
+    if upstream.kind == Kind::Memcached {
+        write_ring(f, &upstream.ring)?;
+    }
     if upstream.kind == Kind::Memory {
         writeln!(f, "    max_memory: {}", show_size(upstream.max_memory))?;
     }
@@ -138,6 +142,27 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "    health_check:")?;
     writeln!(f, "      interval: {}", show_duration(upstream.health_check.interval))?;
     writeln!(f, "      timeout: {}", show_duration(upstream.health_check.timeout))
+}
+
+fn write_ring(f: &mut Formatter<'_>, ring: &Ring) -> fmt::Result {
+    writeln!(f, "    ring:")?;
+    writeln!(f, "      distribution: {}", word(ring.distribution, &DISTRIBUTIONS))?;
+    writeln!(f, "      hash: {}", word(ring.hash, &HASHES))?;
+    let tag = ring.hash_tag.map(|tag| tag.map(char::from).iter().collect::<String>());
+    text(f, 6, "hash_tag", tag.as_deref())?;
+    if !ring.weights.is_empty() {
+        writeln!(f, "      weights:")?;
+    }
+    for (address, weight) in &ring.weights {
+        writeln!(f, "        {}: {weight}", Quoted(&address.to_string()))?;
+    }
+    if !ring.names.is_empty() {
+        writeln!(f, "      names:")?;
+    }
+    for (address, name) in &ring.names {
+        writeln!(f, "        {}: {}", Quoted(&address.to_string()), Quoted(name))?;
+    }
+    Ok(())
 }
 
 fn write_route(f: &mut Formatter<'_>, route: &Route) -> fmt::Result {

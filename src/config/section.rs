@@ -204,6 +204,24 @@ impl<'a> Section<'a> {
         Some(items)
     }
 
+    /// The members of a map whose keys are addresses; a faulty one is reported and left out.
+    pub fn by_address<A, T>(
+        &mut self,
+        key: &'static str,
+        address: impl Fn(&Value) -> Result<A, Wrong>,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
+    ) -> Vec<(A, T)> {
+        let Some(entry) = self.ask(key) else { return Vec::new() };
+        let path = self.path.key(key);
+        let members = Section::open(&entry.node, path.clone(), Some(entry.mark()), self.faults);
+        let pairs = members.entries.iter().filter_map(|entry| {
+            let pair =
+                address(&Value::Text(entry.key.clone())).and_then(|address| Ok((address, read(&entry.node.value)?)));
+            pair.map_err(|wrong| self.faults.report(path.key(&entry.key), Some(entry.mark()), wrong)).ok()
+        });
+        pairs.collect()
+    }
+
     /// Reports every key that nobody asked for.
     pub fn finish(self) {
         for entry in self.entries {

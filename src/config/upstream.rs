@@ -2,6 +2,7 @@
 
 use super::fault::{Faults, Wrong};
 use super::listener::{Address, endpoint, path};
+use super::ring::Ring;
 use super::secret::Secret;
 use super::section::{Item, Section};
 use super::units;
@@ -43,6 +44,8 @@ pub struct Upstream {
     /// Kind redis-cluster: most times that one command is sent on because its keys are elsewhere (MOVED, ASK, TRYAGAIN). Default: 5, as client
     /// libraries have it. 0: the redirection reaches the client.
     pub max_redirections: u32,
+    /// Kind memcached: which node a key lies on.
+    pub ring: Ring,
     /// Kind memory: bytes of data kept. Default: 256mb.
     pub max_memory: u64,
     /// When an endpoint counts as down.
@@ -163,6 +166,7 @@ impl Upstream {
             heartbeat: Heartbeat::default(),
             max_leases: 2000,
             max_redirections: 5,
+            ring: Ring::default(),
             max_memory: 256 << 20,
             breaker: Breaker::default(),
             health_check: HealthCheck::default(),
@@ -188,6 +192,7 @@ impl Upstream {
             heartbeat: Heartbeat::read(section.section("heartbeat")),
             max_leases: section.value("max_leases", default.max_leases, units::count),
             max_redirections: section.value("max_redirections", default.max_redirections, units::count),
+            ring: Ring::read(section.section("ring")),
             max_memory: section.value("max_memory", default.max_memory, units::size),
             breaker: Breaker::read(section.section("breaker")),
             health_check: HealthCheck::read(section.section("health_check")),
@@ -204,6 +209,8 @@ impl Upstream {
             misplaced("max_memory", !memory, "max_memory belongs to kind memory", remedy);
             let remedy = "remove it; this data lives in the proxy itself";
             misplaced("max_leases", memory, "kind memory has no connections to lease", remedy);
+            let remedy = "remove it; only memcached nodes are on a ring of this kind";
+            misplaced("ring", kind != Kind::Memcached, "ring belongs to kind memcached", remedy);
             let remedy = "remove it; only the nodes of a cluster send a command elsewhere";
             misplaced("max_redirections", !cluster, "max_redirections belongs to kind redis-cluster", remedy);
         }

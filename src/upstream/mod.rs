@@ -15,6 +15,7 @@
 //!
 //! Where a command belongs in a cluster is read from its key ([`slots`]) and, when that was wrong, from the reply
 //! ([`redirect`]). Who owns which slots a node tells ([`shards`]), and who is primary a Sentinel ([`sentinel`]).
+//! On a ring of nodes that know nothing of each other the key's hash decides ([`ring`]).
 //! A SCAN over all of them has a cursor of its own ([`cursor`]).
 //!
 //! The control plane ([`control`]) asks an endpoint about itself through the fred client library, which is far too
@@ -33,6 +34,7 @@ pub mod lane;
 pub mod leases;
 pub mod progress;
 pub mod redirect;
+pub mod ring;
 pub mod sentinel;
 pub mod shards;
 pub mod slots;

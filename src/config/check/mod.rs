@@ -5,6 +5,7 @@
 
 mod bounds;
 mod listeners;
+mod rings;
 mod routes;
 mod upstreams;
 

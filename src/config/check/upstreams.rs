@@ -1,6 +1,6 @@
 //! Upstreams: each kind with what it needs and nothing that it would ignore; times and thresholds that can work.
 
-use super::{Findings, readable};
+use super::{Findings, readable, rings};
 use crate::config::fault::Path;
 use crate::config::{Config, Kind, Upstream, units};
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         endpoints(&path, upstream, findings);
         credentials(&path, upstream, findings);
         times(&path, upstream, findings);
+        rings::check(&path, upstream, findings);
         if upstream.max_leases == 0 {
             findings.add(
                 path.key("max_leases"),

@@ -7,6 +7,7 @@ use super::*;
 fn faults_of_an_upstream_are_found() {
     let here = file!();
     let redis = "kind: redis, endpoints: [h:1]";
+    let nodes = "kind: memcached, endpoints: [h:1, i:2]";
     for (upstream, words) in [
         ("endpoints: [h:1]".to_owned(), "u.kind: this key is required and missing"),
         ("kind: redsi, endpoints: [h:1]".into(), "u.kind: \"redsi\" is not known here | did you mean redis?"),
@@ -22,6 +23,27 @@ fn faults_of_an_upstream_are_found() {
         ("kind: memory, max_memory: 0".into(), "u.max_memory: 0 would stop everything"),
         (format!("{redis}, max_memory: 1gb"), "max_memory belongs to kind memory"),
         (format!("{redis}, max_redirections: 1"), "max_redirections belongs to kind redis-cluster"),
+        (format!("{redis}, ring: {{hash: md5}}"), "u.ring: ring belongs to kind memcached"),
+        (format!("{nodes}, ring: {{hash: md4}}"), "u.ring.hash: \"md4\" is not known here | did you mean md5?"),
+        (format!("{nodes}, ring: {{distribution: modula}}"), "write one of ketama, ketama-unweighted"),
+        (format!("{nodes}, ring: {{hash_tag: '{{'}}"), "u.ring.hash_tag: \"{\" is not two characters"),
+        (
+            format!("{nodes}, ring: {{weights: {{'h:1': 0}}}}"),
+            "u.ring.weights.h:1: a node of weight 0 would own no key",
+        ),
+        (format!("{nodes}, ring: {{weights: {{'h:3': 2}}}}"), "u.ring.weights.h:3: h:3 is not one of the endpoints"),
+        (format!("{nodes}, ring: {{weights: {{h: 2}}}}"), "u.ring.weights.h: \"h\" has no port"),
+        (format!("{nodes}, ring: {{weights: 2}}"), "u.ring.weights: the number 2 stands where a map of keys belongs"),
+        (format!("{nodes}, ring: {{weights: {{'h:1': 1000}}}}"), "with weight 1 of 1001 in all, i:2 would own no key"),
+        (
+            format!("{nodes}, ring: {{distribution: ketama-unweighted, weights: {{'h:1': 2}}}}"),
+            "distribution ketama-unweighted knows no weights | remove them",
+        ),
+        (format!("{nodes}, ring: {{names: {{'h:3': a}}}}"), "u.ring.names.h:3: h:3 is not one of the endpoints"),
+        (format!("{nodes}, ring: {{names: {{'h:1': a, 'i:2': a}}}}"), "h:1 and i:2 have the same name, a"),
+        (format!("{nodes}, ring: {{names: {{'h:1': 'i:2'}}}}"), "h:1 and i:2 have the same name, i:2"),
+        (format!("{nodes}, ring: {{names: {{'h:1': {}}}}}", "n".repeat(65)), "a name of 65 bytes is too long"),
+        (format!("{nodes}, ring: {{names: {{'h:1': 1}}}}"), "u.ring.names.h:1: this is a number"),
         (format!("{redis}, max_leases: 0"), "u.max_leases: with 0 leases every transaction"),
         ("kind: memory, max_leases: 1".into(), "kind memory has no connections to lease"),
         ("kind: redis-sentinel, primary_name: x".into(), "kind redis-sentinel needs at least one endpoint"),
@@ -81,4 +103,24 @@ fn a_password_file_gives_its_only_line() {
         }
     }
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_ring_reads_and_prints_the_same() {
+    let text = "listeners: [{address: 127.0.0.1:1}]
+upstreams:
+  u:
+    kind: memcached
+    endpoints: [h:1, '[::1]:11211', 'unix:/run/m.sock', plain:11211]
+    ring: {distribution: ketama, hash: fnv1a_64, hash_tag: '\"\\', weights: {'[::1]:11211': 3}, names: {'h:1': \"a 'b\"}}
+";
+    let config = good(text);
+    let (endpoints, ring) = (&config.upstreams["u"].endpoints, &config.upstreams["u"].ring);
+    assert_eq!((ring.hash, ring.hash_tag), (KeyHash::Fnv1a64, Some(*b"\"\\")));
+    let weights: Vec<_> = endpoints.iter().map(|endpoint| ring.weight_of(endpoint)).collect();
+    assert_eq!(weights, [1, 3, 1, 1]);
+    let names: Vec<_> = endpoints.iter().map(|endpoint| ring.name_of(endpoint)).collect();
+    assert_eq!(names, ["a 'b", "::1", "/run/m.sock", "plain"]);
+    let again = good(&config.to_string());
+    assert_eq!(again.upstreams, config.upstreams);
 }
