@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use crate::upstream::ring::Ring;
 use crate::upstream::slots::{SLOTS, slot_of};
 
 /// Who owns what; never changed once published.
@@ -14,8 +15,19 @@ pub struct Map {
     pub digest: u64,
     /// The primaries, in the order of their ids.
     primaries: Vec<Primary>,
-    /// Index into `primaries` by slot; `None` where one node owns every key.
-    slots: Option<Box<[u16]>>,
+    division: Division,
+}
+
+/// How keys are shared out among the primaries.
+#[derive(Debug, Default)]
+enum Division {
+    /// The first owns every key.
+    #[default]
+    One,
+    /// Index into the primaries by slot.
+    Slots(Box<[u16]>),
+    /// The primaries are the nodes of a ring.
+    Ring(Ring),
 }
 
 /// A primary and its replicas.
@@ -38,13 +50,33 @@ impl Map {
 
     /// Slots are shared out: `slots` holds an index into `primaries` for each of them, or [`NOBODY`].
     pub fn of_slots(primaries: Vec<Primary>, slots: Box<[u16]>, digest: u64) -> Self {
-        Self { version: 0, digest, primaries, slots: (slots.len() == SLOTS).then_some(slots) }
+        let division = if slots.len() == SLOTS { Division::Slots(slots) } else { Division::One };
+        Self { version: 0, digest, primaries, division }
+    }
+
+    /// The primaries are the nodes of `ring`, in its order, whether they are up or not.
+    pub fn of_ring(primaries: Vec<Primary>, ring: Ring) -> Self {
+        Self { primaries, division: Division::Ring(ring), ..Self::default() }
     }
 
     /// Whether commands whose keys lie in different slots have to be split.
     #[inline]
     pub fn is_split(&self) -> bool {
-        self.slots.is_some()
+        !matches!(self.division, Division::One)
+    }
+
+    /// Whether its nodes may send a command elsewhere: those of a cluster, who own what is theirs only for now.
+    #[inline]
+    pub fn redirects(&self) -> bool {
+        matches!(self.division, Division::Slots(_))
+    }
+
+    /// Its ring, if it has one.
+    pub fn ring(&self) -> Option<&Ring> {
+        match &self.division {
+            Division::Ring(ring) => Some(ring),
+            Division::One | Division::Slots(_) => None,
+        }
     }
 
     /// Who owns a key.
@@ -56,38 +88,46 @@ impl Map {
     /// The same, with its replicas.
     #[inline]
     pub fn owning(&self, key: &[u8]) -> Option<&Primary> {
-        match &self.slots {
-            None => self.primaries.first(),
-            Some(slots) => self.primaries.get(usize::from(slots[usize::from(slot_of(key))])),
+        match &self.division {
+            Division::One => self.primaries.first(),
+            Division::Slots(slots) => self.primaries.get(usize::from(slots[usize::from(slot_of(key))])),
+            Division::Ring(ring) => self.primaries.get(usize::from(ring.owner(key))),
         }
     }
 
-    /// What a key is shared out by: its slot in a cluster. Keys of different slots have to be asked for in different commands.
+    /// What a key is shared out by: its slot in a cluster, the number of its node on a ring. Keys of different slots have to be asked
+    /// for in different commands.
     #[inline]
     pub fn slot(&self, key: &[u8]) -> u16 {
-        match &self.slots {
-            None => 0,
-            Some(_) => slot_of(key),
+        match &self.division {
+            Division::One => 0,
+            Division::Slots(_) => slot_of(key),
+            Division::Ring(ring) => ring.owner(key),
         }
     }
 
     /// Who owns a slot.
     pub fn owner_of_slot(&self, slot: u16) -> Option<&Primary> {
-        match &self.slots {
-            None => self.primaries.first(),
-            Some(slots) => self.primaries.get(usize::from(*slots.get(usize::from(slot))?)),
+        match &self.division {
+            Division::One => self.primaries.first(),
+            Division::Slots(slots) => self.primaries.get(usize::from(*slots.get(usize::from(slot))?)),
+            Division::Ring(_) => self.primaries.get(usize::from(slot)),
         }
     }
 
     /// Which of the primaries owns a slot.
     pub fn owner_number(&self, slot: u16) -> Option<usize> {
-        let number = self.slots.as_ref().map_or(Some(&0), |slots| slots.get(usize::from(slot)));
-        number.map(|number| usize::from(*number)).filter(|number| *number < self.primaries.len())
+        let number = match &self.division {
+            Division::One => 0,
+            Division::Slots(slots) => *slots.get(usize::from(slot))?,
+            Division::Ring(_) => slot,
+        };
+        Some(usize::from(number)).filter(|number| *number < self.primaries.len())
     }
 
     /// Whether the primaries' own words agree with it: the ranges of slots that each of them claims, in their order.
     pub fn is_as_claimed<'a>(&self, claims: impl Iterator<Item = &'a [(u16, u16)]>) -> bool {
-        let Some(slots) = &self.slots else { return true };
+        let Division::Slots(slots) = &self.division else { return true };
         let mut claimed = vec![NOBODY; SLOTS];
         for (primary, ranges) in claims.enumerate() {
             for (first, last) in ranges {
@@ -100,7 +140,11 @@ impl Map {
     /// Whether every key has an owner.
     pub fn is_complete(&self) -> bool {
         let known = |number: &u16| usize::from(*number) < self.primaries.len();
-        !self.primaries.is_empty() && self.slots.as_ref().is_none_or(|slots| slots.iter().all(known))
+        let all_known = match &self.division {
+            Division::Slots(slots) => slots.iter().all(known),
+            Division::One | Division::Ring(_) => true,
+        };
+        !self.primaries.is_empty() && all_known
     }
 
     /// Some node, always the same one for a given map: for commands without a key.

@@ -1,10 +1,10 @@
 //! An upstream of servers: its nodes, who of them owns which keys, and what stands between each and the cache.
 //!
 //! * [`node`]: one server: its address, its tracked connection, its coverage.
-//! * [`map`]: which node owns which slot, at one moment; replaced as a whole when that changes.
+//! * [`map`]: which node owns which keys, at one moment; replaced as a whole when that changes.
 //!
 //! A standalone Redis and the primary that Sentinel names own every key; a Redis Cluster shares the slots out among its
-//! primaries. Whoever serves a command asks the [`Map`] and never needs to know which of these it is.
+//! primaries, and on a ring of memcached nodes the names of the nodes say whose a key is. Whoever serves a command asks the [`Map`] and never needs to know which of these it is.
 
 pub mod map;
 pub mod node;

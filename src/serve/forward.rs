@@ -79,7 +79,7 @@ pub fn forward(
     worker.counters.forwarded.add(1);
     let again = |state: &State| {
         // Nobody redirects but a cluster.
-        (map.is_split() || uncovered).then(|| {
+        (map.redirects() || uncovered).then(|| {
             let slot = slot(map, spec, command).unwrap_or_default();
             let identity = state.identity(origin);
             Box::new(Again { uncovered, ..Again::new(Bytes::copy_from_slice(command.wire()), slot, identity, node) })
@@ -87,7 +87,7 @@ pub fn forward(
     };
     match effect {
         Effect::Read | Effect::Inert
-            if !map.is_split() && !uncovered && state.tracking.is_none() && spec.options != Options::Audience =>
+            if !map.redirects() && !uncovered && state.tracking.is_none() && spec.options != Options::Audience =>
         {
             let seq = place(state, node.number);
             lane.send(command.wire(), (session.id, seq), state.now, || Receipt::of_read(session, origin.number, seq));
@@ -104,7 +104,7 @@ pub fn forward(
         Effect::Write(_) | Effect::Everything => {
             let write = fence(session, node, spec, command, effect);
             state.opaque_owed += u32::from(write.opaque());
-            let seq = if write.undeclared || map.is_split() || state.tracking.is_some() {
+            let seq = if write.undeclared || map.redirects() || state.tracking.is_some() {
                 // Its reply may be held back or come from elsewhere, hence has a place of its own.
                 state.lane_owed += 1;
                 own_place_of_write(state)

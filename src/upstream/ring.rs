@@ -61,6 +61,11 @@ impl Ring {
         self.points.get(behind).or(self.points.first()).map_or(0, |(_, node)| *node)
     }
 
+    /// How many points a node has, by its index.
+    pub fn points_of(&self, node: usize) -> usize {
+        self.points.iter().filter(|(_, owner)| usize::from(*owner) == node).count()
+    }
+
     /// What of a key decides where it lies: what stands between the first opening and the next closing character of the hash tag, if
     /// that is anything; else all.
     fn hashed<'a>(&self, key: &'a [u8]) -> &'a [u8] {

@@ -146,7 +146,7 @@ fn keys_in_slot(request: &mut Request<'_>, out_of_range: &str) {
 
 fn owner(app: &App, slot: u16) -> Option<Arc<Node>> {
     let map = app.home_origin()?.map();
-    map.is_split().then(|| map.owner_of_slot(slot).map(|primary| Arc::clone(&primary.node)))?
+    map.redirects().then(|| map.owner_of_slot(slot).map(|primary| Arc::clone(&primary.node)))?
 }
 
 /// As of a cluster that was made once and has never changed.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! upstream=main address=10.0.0.1:6379 role=primary slots=5461 coverage=tracking lanes=2
+//! upstream=api address=10.0.0.2:11211 role=primary points=160 coverage=ttl lanes=2
 //! ```
 
 use super::super::Request;
@@ -28,27 +29,28 @@ fn lines(origin: &Origin) -> Vec<String> {
             true => coherence(node.mode()),
             false => "none",
         };
-        lines.push(line(origin, node, "primary", &slots(&map, number), coverage));
+        lines.push(line(origin, node, "primary", &share(&map, number), coverage));
         for replica in &primary.replicas {
             // What is read from a replica is never kept.
-            lines.push(line(origin, replica, "replica", "0", "none"));
+            lines.push(line(origin, replica, "replica", "slots=0", "none"));
         }
     }
     lines
 }
 
-fn line(origin: &Origin, node: &Node, role: &str, slots: &str, coverage: &str) -> String {
+fn line(origin: &Origin, node: &Node, role: &str, share: &str, coverage: &str) -> String {
     let (name, address, lanes) = (&origin.name, &node.endpoint.address, node.lanes());
-    format!("upstream={name} address={address} role={role} slots={slots} coverage={coverage} lanes={lanes}")
+    format!("upstream={name} address={address} role={role} {share} coverage={coverage} lanes={lanes}")
 }
 
-/// How many slots a primary owns; one that owns every key does not count them.
-fn slots(map: &Map, primary: usize) -> String {
-    match map.is_split() {
-        false => "all".to_owned(),
-        true => {
+/// How many slots a primary owns, or points on a ring; one that owns every key does not count them.
+fn share(map: &Map, primary: usize) -> String {
+    match map.ring() {
+        Some(ring) => format!("points={}", ring.points_of(primary)),
+        None if map.is_split() => {
             let owned = |slot: &u16| map.owner_number(*slot) == Some(primary);
-            (0..SLOTS as u16).filter(owned).count().to_string()
+            format!("slots={}", (0..SLOTS as u16).filter(owned).count())
         }
+        None => "slots=all".to_owned(),
     }
 }
