@@ -25,6 +25,7 @@ pub mod config;
 pub mod cache;
 pub mod coherence;
 pub mod command;
+pub mod keyvalue;
 pub mod ladder;
 pub mod listener;
 pub mod memory;

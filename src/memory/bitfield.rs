@@ -2,8 +2,8 @@
 
 use super::bits::bit_at;
 use super::call::Call;
-use super::refusal::Refusal;
 use super::text::{LONGEST, parse_integer};
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// An integer type: `i1` to `i64`, `u1` to `u63`.

@@ -2,9 +2,9 @@
 
 use super::call::Call;
 use super::ranges::span;
-use super::refusal::Refusal;
 use super::store::Lifetime;
 use super::text::{LONGEST, Text, parse_integer};
+use crate::keyvalue::Refusal;
 
 /// SETBIT key offset value
 pub(super) fn setbit(call: &mut Call<'_>) -> Result<(), Refusal> {

@@ -1,9 +1,9 @@
 //! One command being run: its arguments, the store, and where the reply goes.
 
-use super::clock::Now;
-use super::refusal::Refusal;
 use super::store::Store;
 use super::text::parse_integer;
+use crate::keyvalue::Now;
+use crate::keyvalue::Refusal;
 use crate::resp::{Command, Proto, encode};
 
 /// What every command gets.

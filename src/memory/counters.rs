@@ -1,10 +1,10 @@
 //! Numbers in place: INCR, DECR and their kin.
 
 use super::call::Call;
-use super::float::Extended;
-use super::refusal::Refusal;
 use super::store::Lifetime;
 use super::text::Text;
+use crate::keyvalue::Extended;
+use crate::keyvalue::Refusal;
 
 /// INCR key
 pub(super) fn incr(call: &mut Call<'_>) -> Result<(), Refusal> {

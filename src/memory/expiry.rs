@@ -1,54 +1,38 @@
 //! How long keys live: EXPIRE, TTL and their kin, and TIME.
 
 use super::call::Call;
-use super::clock::Expiry;
-use super::refusal::Refusal;
+use crate::keyvalue::{Conditions, EndsAt, Expiry, Refusal};
 use crate::resp::encode;
-
-/// What EXPIRE's options ask of the expiry that is there.
-#[derive(Default)]
-struct Conditions {
-    none: bool,
-    some: bool,
-    later: bool,
-    sooner: bool,
-}
 
 /// EXPIRE key seconds [NX | XX | GT | LT]
 pub(super) fn expire(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let base = call.now.unix_ms();
-    end_at(call, 1000, base)
+    end_at(call, EndsAt::SECONDS)
 }
 
 /// PEXPIRE key milliseconds [NX | XX | GT | LT]
 pub(super) fn pexpire(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let base = call.now.unix_ms();
-    end_at(call, 1, base)
+    end_at(call, EndsAt::MILLISECONDS)
 }
 
 /// EXPIREAT key unix-time-seconds [NX | XX | GT | LT]
 pub(super) fn expireat(call: &mut Call<'_>) -> Result<(), Refusal> {
-    end_at(call, 1000, 0)
+    end_at(call, EndsAt::UNIX_SECONDS)
 }
 
 /// PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]
 pub(super) fn pexpireat(call: &mut Call<'_>) -> Result<(), Refusal> {
-    end_at(call, 1, 0)
+    end_at(call, EndsAt::UNIX_MILLISECONDS)
 }
 
-/// Ends the key's life at `base` + argument 2 x `scale`, in milliseconds since 1970.
-fn end_at(call: &mut Call<'_>, scale: i64, base: i64) -> Result<(), Refusal> {
-    let conditions = Conditions::parse(call)?;
-    let unix_ms = call
-        .integer(2)?
-        .checked_mul(scale)
-        .and_then(|time| time.checked_add(base))
-        .ok_or_else(|| Refusal::expire_time(call.name))?;
+/// Ends the key's life at the instant that argument 2 names.
+fn end_at(call: &mut Call<'_>, ends: EndsAt) -> Result<(), Refusal> {
+    let conditions = Conditions::parse(&call.cmd)?;
+    let unix_ms = ends.instant(call.name, call.arg(2), call.now)?;
     let key = call.arg(1);
     let Some(current) = call.store.read(call.db, key, call.now).map(|entry| entry.expiry()) else {
         return call.reply_integer(0);
     };
-    if !conditions.allow(current, unix_ms) {
+    if !conditions.allow(current.map(|expiry| expiry.unix_ms), unix_ms) {
         return call.reply_integer(0);
     }
     if unix_ms <= call.now.unix_ms() {
@@ -107,39 +91,6 @@ pub(super) fn time(call: &mut Call<'_>) -> Result<(), Refusal> {
     encode::bulk(call.out, (now / 1_000_000).to_string().as_bytes());
     encode::bulk(call.out, (now % 1_000_000).to_string().as_bytes());
     Ok(())
-}
-
-// === impl Conditions ===
-
-impl Conditions {
-    fn parse(call: &Call<'_>) -> Result<Self, Refusal> {
-        let mut conditions = Self::default();
-        for word in call.cmd.args(3) {
-            let condition = match word.to_ascii_lowercase().as_slice() {
-                b"nx" => &mut conditions.none,
-                b"xx" => &mut conditions.some,
-                b"gt" => &mut conditions.later,
-                b"lt" => &mut conditions.sooner,
-                _ => return Err(Refusal::unsupported_option(word)),
-            };
-            *condition = true;
-        }
-        if conditions.none && (conditions.some || conditions.later || conditions.sooner) {
-            return Err(Refusal::EXPIRE_NX);
-        }
-        if conditions.later && conditions.sooner {
-            return Err(Refusal::EXPIRE_GT_LT);
-        }
-        Ok(conditions)
-    }
-
-    /// A key without an expiry lives longer than any other.
-    fn allow(&self, current: Option<Expiry>, unix_ms: i64) -> bool {
-        match current.map(|expiry| expiry.unix_ms) {
-            None => !self.some && !self.later,
-            Some(current) => !self.none && (!self.later || unix_ms > current) && (!self.sooner || unix_ms < current),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Keys as a whole: which there are, under which names and in which database.
 
 use super::call::Call;
-use super::refusal::Refusal;
 use super::store::Lifetime;
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// DEL key [key ...], also called UNLINK

@@ -1,7 +1,7 @@
 //! LCS: the longest common subsequence of two values.
 
 use super::call::Call;
-use super::refusal::Refusal;
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// Bytes of working memory at most. The table has a cell for each pair of positions, so this bounds the time as well.

@@ -16,13 +16,10 @@
 mod bitfield;
 mod bits;
 mod call;
-mod clock;
 mod counters;
 mod expiry;
-mod float;
 mod keys;
 mod lcs;
-mod natural;
 mod object;
 mod ranges;
 mod refusal;
@@ -38,10 +35,10 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::keyvalue::Refusal;
+use crate::keyvalue::{Clock, Now};
 use crate::resp::{Command, Proto, encode};
 use call::Call;
-use clock::{Clock, Now};
-use refusal::Refusal;
 use store::Store;
 
 /// How many databases there are, as in a Redis with default settings.

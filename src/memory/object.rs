@@ -1,9 +1,9 @@
 //! OBJECT: how a value is kept.
 
 use super::call::Call;
-use super::refusal::Refusal;
 use super::store::Entry;
 use super::text::Text;
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// Redis shares one object for each of the numbers below this, and then shows the largest reference count.

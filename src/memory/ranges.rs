@@ -1,9 +1,9 @@
 //! Parts of values: APPEND, STRLEN, GETRANGE, SETRANGE.
 
 use super::call::Call;
-use super::refusal::Refusal;
 use super::store::Lifetime;
 use super::text::{LONGEST, Text};
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// APPEND key value

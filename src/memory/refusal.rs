@@ -1,10 +1,6 @@
-//! The error replies of the store, in Redis's own words.
+//! The error replies that only this store gives.
 
-use std::borrow::Cow;
-
-/// Why a command was not run; nothing has been changed.
-#[derive(Debug)]
-pub(super) struct Refusal(Cow<'static, str>);
+use crate::keyvalue::Refusal;
 
 impl Refusal {
     pub(super) const BIT: Self = Self::new("ERR bit is not an integer or out of range");
@@ -15,14 +11,7 @@ impl Refusal {
     pub(super) const BIT_OFFSET: Self = Self::new("ERR bit offset is not an integer or out of range");
     pub(super) const BIT_VALUE: Self = Self::new("ERR The bit argument must be 1 or 0.");
     pub(super) const CURSOR: Self = Self::new("ERR invalid cursor");
-    pub(super) const DATABASE: Self = Self::new("ERR DB index is out of range");
-    pub(super) const DECREMENT_OVERFLOW: Self = Self::new("ERR decrement would overflow");
-    pub(super) const EXPIRE_GT_LT: Self = Self::new("ERR GT and LT options at the same time are not compatible");
-    pub(super) const EXPIRE_NX: Self = Self::new("ERR NX and XX, GT or LT options at the same time are not compatible");
     pub(super) const FIRST_DATABASE: Self = Self::new("ERR invalid first DB index");
-    pub(super) const FLOAT: Self = Self::new("ERR value is not a valid float");
-    pub(super) const FLOAT_OVERFLOW: Self = Self::new("ERR increment would produce NaN or Infinity");
-    pub(super) const INTEGER: Self = Self::new("ERR value is not an integer or out of range");
     pub(super) const INT_RANGE: Self =
         Self::new("ERR value is out of range, value must between -2147483648 and 2147483647");
     pub(super) const LCS_MEMORY: Self =
@@ -34,45 +23,15 @@ impl Refusal {
     );
     pub(super) const NO_SUCH_KEY: Self = Self::new("ERR no such key");
     pub(super) const OFFSET: Self = Self::new("ERR offset is out of range");
-    pub(super) const OUT_OF_MEMORY: Self = Self::new("OOM command not allowed when used memory > 'maxmemory'.");
-    pub(super) const OVERFLOW: Self = Self::new("ERR increment or decrement would overflow");
     pub(super) const OVERFLOW_TYPE: Self = Self::new("ERR Invalid OVERFLOW type specified");
     pub(super) const SAME_OBJECT: Self = Self::new("ERR source and destination objects are the same");
     pub(super) const SECOND_DATABASE: Self = Self::new("ERR invalid second DB index");
-    pub(super) const SYNTAX: Self = Self::new("ERR syntax error");
-    pub(super) const TOO_LONG: Self = Self::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-
-    const fn new(text: &'static str) -> Self {
-        Self(Cow::Borrowed(text))
-    }
-
-    pub(super) fn arity(name: &str) -> Self {
-        Self(format!("ERR wrong number of arguments for '{name}' command").into())
-    }
-
-    pub(super) fn expire_time(name: &str) -> Self {
-        Self(format!("ERR invalid expire time in '{name}' command").into())
-    }
-
-    /// Redis prints the option as a C string in one line: up to a NUL, line ends as spaces.
-    pub(super) fn unsupported_option(option: &[u8]) -> Self {
-        let end = option.iter().position(|&byte| byte == 0).unwrap_or(option.len());
-        let option = String::from_utf8_lossy(&option[..end]).replace(['\r', '\n'], " ");
-        Self(format!("ERR Unsupported option {option}").into())
-    }
 
     pub(super) fn not_served(name: &str) -> Self {
         let name = name.replace('|', " ").to_uppercase();
-        Self(
-            format!(
-                "ERR the memory upstream does not serve {name}: it keeps strings only; point Larder at a Redis with \
-                 --upstream redis://host:port"
-            )
-            .into(),
-        )
-    }
-
-    pub(super) fn text(&self) -> &str {
-        &self.0
+        Self::of(format!(
+            "ERR the memory upstream does not serve {name}: it keeps strings only; point Larder at a Redis with --upstream \
+             redis://host:port"
+        ))
     }
 }

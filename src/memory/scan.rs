@@ -5,9 +5,9 @@
 //! the first call to the last is returned at least once, and the walk always ends.
 
 use super::call::Call;
-use super::refusal::Refusal;
 use super::text::parse_integer;
 use crate::glob;
+use crate::keyvalue::Refusal;
 use crate::resp::encode;
 
 /// Positions that one SCAN visits unless told otherwise, as in Redis.

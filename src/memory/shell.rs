@@ -1,7 +1,7 @@
 //! For tests: types commands into a store, with clocks that stand still until told otherwise.
 
 use super::Memory;
-use super::clock::Now;
+use crate::keyvalue::Now;
 use crate::resp::{Command, Proto, Span};
 
 pub(super) struct Shell {

@@ -13,9 +13,9 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::DATABASES;
-use super::clock::{Expiry, Now};
-use super::refusal::Refusal;
 use super::text::Text;
+use crate::keyvalue::Refusal;
+use crate::keyvalue::{Expiry, Now};
 
 /// Bytes that a key costs over its own and its value's: its place in the map and in the index, two allocations, and its
 /// deadline. Measured with a million keys: 120 without a deadline, 158 with one; counted as the larger for all.

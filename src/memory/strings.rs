@@ -1,53 +1,10 @@
 //! Whole values: SET and GET in all their forms.
 
 use super::call::Call;
-use super::clock::Expiry;
-use super::refusal::Refusal;
 use super::store::Lifetime;
-use super::text::{Text, parse_integer};
+use super::text::Text;
+use crate::keyvalue::{Condition, Ending, Expiry, Options, OptionsOf, Refusal, Unit};
 use crate::resp::encode;
-
-/// When SET sets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Always,
-    Absent,
-    Present,
-}
-
-/// A time as a command states it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Unit {
-    seconds: bool,
-    absolute: bool,
-}
-
-/// What the options of SET and GETEX say of the key's expiry.
-#[derive(Clone, Copy)]
-enum Ending<'a> {
-    /// Nothing: SET ends it, GETEX leaves it.
-    Unsaid,
-    /// KEEPTTL.
-    Keep,
-    /// PERSIST.
-    Never,
-    /// EX, PX, EXAT, PXAT and their argument, not looked at yet.
-    At(Unit, &'a [u8]),
-}
-
-/// Which of the two commands the options are for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum OptionsOf {
-    Set,
-    Getex,
-}
-
-struct Options<'a> {
-    condition: Condition,
-    ending: Ending<'a>,
-    /// Reply with the old value.
-    old: bool,
-}
 
 /// GET key
 pub(super) fn get(call: &mut Call<'_>) -> Result<(), Refusal> {
@@ -58,7 +15,7 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 /// SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT time | PXAT time | KEEPTTL]
 pub(super) fn set(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let options = Options::parse(call, OptionsOf::Set, 3)?;
+    let options = Options::parse(&call.cmd, OptionsOf::Set, 3)?;
     let key = call.arg(1);
     let lifetime = match options.ending {
         Ending::Unsaid | Ending::Never => Lifetime::Forever,
@@ -114,7 +71,7 @@ pub(super) fn getdel(call: &mut Call<'_>) -> Result<(), Refusal> {
 
 /// GETEX key [EX seconds | PX milliseconds | EXAT time | PXAT time | PERSIST]
 pub(super) fn getex(call: &mut Call<'_>) -> Result<(), Refusal> {
-    let options = Options::parse(call, OptionsOf::Getex, 2)?;
+    let options = Options::parse(&call.cmd, OptionsOf::Getex, 2)?;
     let key = call.arg(1);
     // Redis looks at the time only if there is a key.
     if call.store.peek(call.db, key, call.now).is_none() {
@@ -195,79 +152,7 @@ fn set_if(
 
 /// The instant that a positive time means.
 fn expiry(call: &Call<'_>, unit: Unit, time: &[u8]) -> Result<Expiry, Refusal> {
-    let time = parse_integer(time).ok_or(Refusal::INTEGER)?;
-    let scale = if unit.seconds { 1000 } else { 1 };
-    let base = if unit.absolute { 0 } else { call.now.unix_ms() };
-    Some(time)
-        .filter(|&time| time > 0)
-        .and_then(|time| time.checked_mul(scale))
-        .and_then(|time| time.checked_add(base))
-        .map(|unix_ms| Expiry::at(unix_ms, call.now))
-        .ok_or_else(|| Refusal::expire_time(call.name))
-}
-
-// === impl Unit ===
-
-impl Unit {
-    const SECONDS: Self = Self { seconds: true, absolute: false };
-    const MILLISECONDS: Self = Self { seconds: false, absolute: false };
-
-    fn of(word: &[u8]) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_slice() {
-            b"ex" => Self::SECONDS,
-            b"px" => Self::MILLISECONDS,
-            b"exat" => Self { absolute: true, ..Self::SECONDS },
-            b"pxat" => Self { absolute: true, ..Self::MILLISECONDS },
-            _ => return None,
-        })
-    }
-}
-
-// === impl Options ===
-
-impl<'a> Options<'a> {
-    /// As in Redis an option may be repeated; it may not contradict another one.
-    fn parse(call: &Call<'a>, of: OptionsOf, from: usize) -> Result<Self, Refusal> {
-        let mut options = Self { condition: Condition::Always, ending: Ending::Unsaid, old: false };
-        let mut i = from;
-        while let Some(word) = call.cmd.opt(i) {
-            let is = |name: &str| call.cmd.is(i, name);
-            let set = of == OptionsOf::Set;
-            if set && is("nx") && options.condition != Condition::Present {
-                options.condition = Condition::Absent;
-            } else if set && is("xx") && options.condition != Condition::Absent {
-                options.condition = Condition::Present;
-            } else if set && is("get") {
-                options.old = true;
-            } else if set && is("keepttl") && matches!(options.ending, Ending::Unsaid | Ending::Keep) {
-                options.ending = Ending::Keep;
-            } else if !set && is("persist") && matches!(options.ending, Ending::Unsaid | Ending::Never) {
-                options.ending = Ending::Never;
-            } else if let Some(unit) = Unit::of(word)
-                && let Some(time) = call.cmd.opt(i + 1)
-                && options.ending.admits(unit)
-            {
-                options.ending = Ending::At(unit, time);
-                i += 1;
-            } else {
-                return Err(Refusal::SYNTAX);
-            }
-            i += 1;
-        }
-        Ok(options)
-    }
-}
-
-// === impl Ending ===
-
-impl Ending<'_> {
-    fn admits(self, unit: Unit) -> bool {
-        match self {
-            Self::Unsaid => true,
-            Self::Keep | Self::Never => false,
-            Self::At(said, _) => said == unit,
-        }
-    }
+    unit.instant(call.name, time, call.now).map(|unix_ms| Expiry::at(unix_ms, call.now))
 }
 
 #[cfg(test)]

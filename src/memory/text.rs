@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+pub(super) use crate::resp::number::integer as parse_integer;
+
 /// The longest string that Redis keeps in one allocation with its header (`embstr`).
 const EMBEDDED: usize = 44;
 
@@ -107,33 +109,9 @@ impl Text {
     }
 }
 
-/// An integer in the only form that Redis takes for one: no sign but `-`, no leading zeros, no spaces.
-pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    let canonical = match digits {
-        [b'0'] => bytes.len() == 1,
-        [b'1'..=b'9', ..] => digits.len() <= 19,
-        _ => false,
-    };
-    if !canonical {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_canonical_integers_count() {
-        for good in ["0", "-1", "7", "10", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(parse_integer(good.as_bytes()).map(|n| n.to_string()).as_deref(), Some(good));
-        }
-        for bad in ["", "-", "-0", "+1", "01", " 1", "1 ", "1a", "9223372036854775808", "1.0", "-01"] {
-            assert_eq!(parse_integer(bad.as_bytes()), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn length_of_a_number_is_that_of_its_text() {

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 /// Both clocks.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub struct Clock {
     origin: Instant,
 }
 
 /// One instant on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
+pub struct Now {
     /// Milliseconds on the monotonic clock; at least [`Now::FIRST`].
     pub tick: u64,
     /// Microseconds since 1970.
@@ -25,7 +25,7 @@ pub(super) struct Now {
 
 /// When a key ends: exact on the wall clock for those who ask, and on the monotonic clock for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Expiry {
+pub struct Expiry {
     /// Milliseconds since 1970, as the command said.
     pub unix_ms: i64,
     /// The same instant as a tick.
@@ -35,11 +35,13 @@ pub(super) struct Expiry {
 // === impl Clock ===
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    /// A monotonic clock that begins now.
+    pub fn new() -> Self {
         Self { origin: Instant::now() }
     }
 
-    pub(super) fn now(&self) -> Now {
+    /// The present instant on both.
+    pub fn now(&self) -> Now {
         let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { tick: elapsed.saturating_add(Now::FIRST), unix_us: i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) }
@@ -50,14 +52,15 @@ impl Clock {
 
 impl Now {
     /// The first tick there is: one later than the earliest deadline, so that a time in the past is past at once.
-    pub(super) const FIRST: u64 = 2;
+    pub const FIRST: u64 = 2;
 
-    pub(super) fn unix_ms(self) -> i64 {
+    /// Milliseconds since 1970.
+    pub fn unix_ms(self) -> i64 {
         self.unix_us / 1000
     }
 
     /// Seconds on the monotonic clock: the resolution in which Redis keeps the last access of a key.
-    pub(super) fn seconds(self) -> u32 {
+    pub fn seconds(self) -> u32 {
         u32::try_from(self.tick / 1000).unwrap_or(u32::MAX)
     }
 }
@@ -66,18 +69,18 @@ impl Now {
 
 impl Expiry {
     /// At `unix_ms`, which may lie in the past.
-    pub(super) fn at(unix_ms: i64, now: Now) -> Self {
+    pub fn at(unix_ms: i64, now: Now) -> Self {
         let deadline = now.tick.saturating_add_signed(unix_ms.saturating_sub(now.unix_ms()));
         Self { unix_ms, deadline: NonZeroU64::new(deadline).unwrap_or(NonZeroU64::MIN) }
     }
 
     /// A key still lives in the very millisecond of its deadline, as in Redis.
-    pub(super) fn is_over(self, now: Now) -> bool {
+    pub fn is_over(self, now: Now) -> bool {
         now.tick > self.deadline.get()
     }
 
     /// Milliseconds left.
-    pub(super) fn left_ms(self, now: Now) -> i64 {
+    pub fn left_ms(self, now: Now) -> i64 {
         i64::try_from(self.deadline.get().saturating_sub(now.tick)).unwrap_or(i64::MAX)
     }
 }

@@ -23,14 +23,19 @@ const TOP_BIT_MIN: i64 = -16446;
 
 /// An extended-precision number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extended {
+pub enum Extended {
     /// `mantissa` x 2^`exponent`; the mantissa's top bit is set unless the number is zero.
     Finite {
+        /// Below zero.
         negative: bool,
+        /// 64 bits.
         mantissa: u64,
+        /// Of 2.
         exponent: i64,
     },
+    /// `inf` and `-inf`.
     Infinite {
+        /// Below zero.
         negative: bool,
     },
     /// Of two infinities of opposite sign.
@@ -38,11 +43,12 @@ pub(super) enum Extended {
 }
 
 impl Extended {
-    pub(super) const ZERO: Self = Self::Finite { negative: false, mantissa: 0, exponent: 0 };
+    /// What a key that is not there counts for.
+    pub const ZERO: Self = Self::Finite { negative: false, mantissa: 0, exponent: 0 };
 
     /// As `strtold` reads it, as far as Redis lets it: nothing before or behind the number, and no number that is out of
     /// range.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() >= LONGEST {
             return None;
         }
@@ -60,7 +66,8 @@ impl Extended {
         }
     }
 
-    pub(super) fn plus(self, other: Self) -> Self {
+    /// The sum, rounded once.
+    pub fn plus(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotANumber, _) | (_, Self::NotANumber) => Self::NotANumber,
             (Self::Infinite { negative: one }, Self::Infinite { negative: two }) if one != two => Self::NotANumber,
@@ -81,7 +88,7 @@ impl Extended {
     }
 
     /// Seventeen decimals without the zeros at their end; `None` if it is not finite.
-    pub(super) fn text(self) -> Option<String> {
+    pub fn text(self) -> Option<String> {
         let Self::Finite { negative, mantissa, exponent } = self else {
             return None;
         };
