@@ -21,6 +21,7 @@ use crate::route::Routes;
 use crate::session::clients::Clients;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
+use crate::upstream::memcached;
 
 /// Everything that is shared.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl Backend {
     /// Whether it serves a command that it is told because all upstreams are.
     pub fn serves(&self, spec: &Spec) -> bool {
         match self {
-            Self::Servers(origin) => origin.is_redis(),
+            Self::Servers(origin) => origin.is_redis() || memcached::serves(&spec.name),
             Self::Memory(_) => Memory::serves(&spec.name),
         }
     }

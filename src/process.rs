@@ -206,12 +206,14 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
 fn backend(number: u16, name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
         (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
-        (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel, Some(address)) => {
+        (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel | Kind::Memcached, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
             let origin = Origin::new(number, name, upstream, endpoint);
-            if upstream.kind == Kind::Redis {
-                origin.publish(topology::standalone(&origin, upstream));
+            match upstream.kind {
+                Kind::Redis => drop(origin.publish(topology::standalone(&origin, upstream))),
+                Kind::Memcached => drop(origin.publish(topology::ring(&origin, upstream))),
+                _ => {}
             }
             Ok(Backend::Servers(Box::new(origin)))
         }

@@ -31,6 +31,7 @@ use crate::session::local;
 use crate::session::subscriptions::Admission;
 use crate::session::transaction::Phase;
 use crate::session::{Ending, Session, State};
+use crate::upstream::memcached;
 use across::Where;
 use degraded::Verdict;
 use forward::{Cover, forward};
@@ -161,6 +162,12 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         return Flow::Next;
     }
     let origin = match backend {
+        // Refused by name, before anything is sent.
+        Backend::Servers(_) if !backend.serves(spec) => {
+            worker.counters.errors.add(1);
+            encode::error(state.replies.now(), &memcached::not_served(&spec.name));
+            return Flow::Next;
+        }
         Backend::Servers(origin) => &**origin,
         Backend::Memory(memory) => {
             across::execute(session, state, (number, memory), spec, command);

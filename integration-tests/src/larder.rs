@@ -41,6 +41,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 enum Origin {
     Memory,
+    Memcached { nodes: Vec<SocketAddr> },
     Redis { primary: SocketAddr, replicas: Vec<SocketAddr> },
     Cluster { seeds: Vec<SocketAddr> },
     Sentinel { sentinels: Vec<SocketAddr>, primary_name: String },
@@ -87,6 +88,11 @@ impl Settings {
     /// The upstream in the process itself: no server behind.
     pub fn memory() -> Self {
         Self::of(Origin::Memory)
+    }
+
+    /// One upstream `main` of kind memcached with these nodes.
+    pub fn memcached(nodes: &[SocketAddr]) -> Self {
+        Self::of(Origin::Memcached { nodes: nodes.to_vec() })
     }
 
     fn of(origin: Origin) -> Self {
@@ -137,6 +143,7 @@ impl Settings {
         text += "upstreams:\n  main:\n";
         text += &match &self.origin {
             Origin::Memory => "    kind: memory\n".to_owned(),
+            Origin::Memcached { nodes } => format!("    kind: memcached\n    endpoints: {}\n", list(nodes)),
             Origin::Redis { primary, replicas } if replicas.is_empty() => {
                 format!("    kind: redis\n    endpoints: {}\n", list(&[*primary]))
             }

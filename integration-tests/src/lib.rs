@@ -1,6 +1,6 @@
 //! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
 //!
-//! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server
+//! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server, a [`memcached`] node
 //! and a [`larder`] are such processes (a [`program`] is one that is
 //! given arguments instead of a file); [`replicated`], [`cluster`] and [`sentinel`] are several servers that
 //! belong together; a [`client`] talks to either and understands [`reply`] bytes; a
@@ -16,6 +16,8 @@ pub mod port;
 pub mod process;
 
 pub mod redis;
+
+pub mod memcached;
 
 pub mod replicated;
 

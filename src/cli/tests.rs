@@ -112,7 +112,7 @@ fn what_is_not_served_yet_is_refused_with_its_place() {
     );
     let errors = loaded(&["--config", file.path()]).unwrap_err();
     assert!(errors.contains(":2:23: upstreams.u.kind: kind redis-ring is not served by this version yet"), "{errors}");
-    assert!(loaded(&["--upstream", "memcached://h"]).unwrap_err().contains("kind memcached is not served"));
+    assert!(loaded(&["--upstream", "memcached://h"]).is_ok());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::upstream::Kind;
 pub(super) fn findings(config: &Config) -> Findings {
     let mut findings = Findings::default();
     for (name, upstream) in &config.upstreams {
-        if matches!(upstream.kind, Kind::Memcached | Kind::RedisRing) {
+        if upstream.kind == Kind::RedisRing {
             findings.add(
                 Path::of(["upstreams", name, "kind"]),
                 format!("kind {} is not served by this version yet", upstream.kind.name()),

@@ -211,6 +211,8 @@ impl Upstream {
             misplaced("max_leases", memory, "kind memory has no connections to lease", remedy);
             let remedy = "remove it; only memcached nodes are on a ring of this kind";
             misplaced("ring", kind != Kind::Memcached, "ring belongs to kind memcached", remedy);
+            let remedy = "remove it; transactions and blocking commands are not served there";
+            misplaced("max_leases", kind == Kind::Memcached, "kind memcached has no connections to lease", remedy);
             let remedy = "remove it; only the nodes of a cluster send a command elsewhere";
             misplaced("max_redirections", !cluster, "max_redirections belongs to kind redis-cluster", remedy);
         }

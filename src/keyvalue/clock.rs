@@ -36,7 +36,7 @@ pub struct Expiry {
 
 impl Clock {
     /// A monotonic clock that begins now.
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         Self { origin: Instant::now() }
     }
 

@@ -127,7 +127,7 @@ pub struct Memory {
 impl Memory {
     /// An empty store that keeps at most `max_memory` bytes (keys, values and their measured overhead).
     pub fn new(max_memory: u64) -> Self {
-        Self { clock: Clock::new(), store: Mutex::new(Store::new(max_memory)) }
+        Self { clock: Clock::start(), store: Mutex::new(Store::new(max_memory)) }
     }
 
     /// Whether [`Memory::execute`] serves the command of this row name.

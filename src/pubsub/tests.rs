@@ -14,6 +14,7 @@ fn endpoint(port: u16) -> Arc<Endpoint> {
         command_timeout: Duration::from_secs(1),
         heartbeat: Heartbeat { interval: Duration::from_secs(1), timeout: Duration::from_secs(1) },
         dialing: Arc::new(tokio::sync::Semaphore::new(1)),
+        speaks: crate::upstream::endpoint::Speaks::Redis,
     })
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::config::{self, Address, Secret};
+use super::memcached;
+use crate::config::{self, Address, Kind, Secret};
 use crate::net::ClientTls;
 use crate::resp::Proto;
 
@@ -46,6 +47,17 @@ pub struct Endpoint {
     pub heartbeat: config::Heartbeat,
     /// Leave to make a connection: see [`DIALING`].
     pub dialing: Arc<Semaphore>,
+    /// What is spoken there.
+    pub speaks: Speaks,
+}
+
+/// The protocol of a server.
+#[derive(Clone, Debug)]
+pub enum Speaks {
+    /// Redis's.
+    Redis,
+    /// memcached's, behind an adapter that looks like a Redis; what its connections share.
+    Memcached(Arc<memcached::Server>),
 }
 
 /// Connections to one address that are made at the same time. A crowd of clients that each need one of their own would
@@ -105,13 +117,20 @@ impl fmt::Display for Failure {
 }
 
 impl Endpoint {
-    /// The endpoint of an upstream of kind `redis`. Reads the TLS files.
+    /// The endpoint of an upstream with servers. Reads the TLS files.
     pub fn of(name: &str, upstream: &config::Upstream, address: &Address) -> Result<Self, String> {
         let tls = upstream.tls.as_ref().map(|tls| ClientTls::load(tls).map(Arc::new)).transpose()?;
         let credentials = upstream
             .password
             .clone()
             .map(|password| Arc::new(Credentials { username: upstream.username.clone(), password }));
+        let speaks = match upstream.kind {
+            Kind::Memcached => {
+                let timeout = upstream.command_timeout;
+                Speaks::Memcached(Arc::new(memcached::Server::new(address.clone(), tls.clone(), timeout)))
+            }
+            _ => Speaks::Redis,
+        };
         Ok(Self {
             upstream: name.to_owned(),
             address: address.clone(),
@@ -122,12 +141,21 @@ impl Endpoint {
             command_timeout: upstream.command_timeout,
             heartbeat: upstream.heartbeat,
             dialing: Arc::new(Semaphore::new(DIALING)),
+            speaks,
         })
     }
 
     /// Another server of the same upstream.
     pub fn at(&self, address: Address, duty: Duty) -> Self {
-        Self { address, duty, dialing: Arc::new(Semaphore::new(DIALING)), ..self.clone() }
+        let speaks = match &self.speaks {
+            Speaks::Redis => Speaks::Redis,
+            // What is known of one node's keys is no news of another's.
+            Speaks::Memcached(_) => {
+                let server = memcached::Server::new(address.clone(), self.tls.clone(), self.command_timeout);
+                Speaks::Memcached(Arc::new(server))
+            }
+        };
+        Self { address, duty, dialing: Arc::new(Semaphore::new(DIALING)), speaks, ..self.clone() }
     }
 
     /// The error that a client gets for a failure.

@@ -18,6 +18,9 @@
 //! On a ring of nodes that know nothing of each other the key's hash decides ([`ring`]).
 //! A SCAN over all of them has a cursor of its own ([`cursor`]).
 //!
+//! A node that speaks memcached's protocol has an adapter in front of it ([`memcached`]), which looks like a Redis server that
+//! knows key-value commands only.
+//!
 //! The control plane ([`control`]) asks an endpoint about itself through the fred client library, which is far too
 //! slow for the data plane and does not keep tracking alive (`docs/decisions/0003-data-plane.md`).
 //!
@@ -32,6 +35,7 @@ pub mod endpoint;
 pub mod health;
 pub mod lane;
 pub mod leases;
+pub mod memcached;
 pub mod progress;
 pub mod redirect;
 pub mod ring;

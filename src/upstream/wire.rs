@@ -3,12 +3,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::endpoint::{Duty, Endpoint, Failure, Identity};
+use super::endpoint::{Duty, Endpoint, Failure, Identity, Speaks};
+use super::memcached::Adapter;
 use crate::net::{self, Stream};
 use crate::resp::scan::Scanner;
 use crate::resp::{Proto, encode};
@@ -16,9 +18,18 @@ use crate::resp::{Proto, encode};
 /// A connected stream with its unfinished input.
 #[derive(Debug)]
 pub struct Wire {
-    stream: Stream,
+    stream: Link,
     scanner: Scanner,
     input: Vec<u8>,
+}
+
+/// What the bytes go over.
+#[derive(Debug)]
+enum Link {
+    /// A socket, to a server that speaks Redis's protocol.
+    Direct(Stream),
+    /// Something that speaks it in the place of one that does not.
+    Memcached(Box<Adapter>),
 }
 
 /// How much is read at once. Many small replies fit in; a large reply grows the buffer to its size for its time.
@@ -68,6 +79,10 @@ async fn connect(
         let stream = net::connect(&endpoint.address, endpoint.tls.as_ref())
             .await
             .map_err(|error| Failure::Connect(error.to_string()))?;
+        let stream = match &endpoint.speaks {
+            Speaks::Redis => Link::Direct(stream),
+            Speaks::Memcached(server) => Link::Memcached(Box::new(Adapter::new(stream, Arc::clone(server)))),
+        };
         let mut wire = Wire { stream, scanner: Scanner::default(), input: Vec::new() };
         let number = wire.handshake(endpoint.duty, identity, name, extra).await?;
         Ok((wire, number))
@@ -189,7 +204,7 @@ impl Wire {
             out.shrink_to(READ);
         }
         // Plain sockets have nothing to flush; TLS may.
-        if matches!(self.stream, Stream::Tls(_)) {
+        if matches!(self.stream, Link::Direct(Stream::Tls(_))) {
             Pin::new(&mut self.stream).poll_flush(cx)
         } else {
             Poll::Ready(Ok(()))
@@ -254,6 +269,40 @@ impl Wire {
             Poll::Ready(())
         })
         .await;
+    }
+}
+
+// === impl Link ===
+
+impl AsyncRead for Link {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Memcached(adapter) => Pin::new(adapter).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Direct(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Memcached(adapter) => Pin::new(adapter).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Memcached(adapter) => Pin::new(adapter).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memcached(adapter) => Pin::new(adapter).poll_shutdown(cx),
+        }
     }
 }
 

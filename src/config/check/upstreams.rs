@@ -2,7 +2,7 @@
 
 use super::{Findings, readable, rings};
 use crate::config::fault::Path;
-use crate::config::{Config, Kind, Upstream, units};
+use crate::config::{Coherence, Config, Kind, Upstream, units};
 use std::collections::HashSet;
 
 /// Redis's default, which kind memory has too.
@@ -53,8 +53,31 @@ fn endpoints(path: &Path, upstream: &Upstream, findings: &mut Findings) {
             path,
             because,
             format!("kind {name} needs at least one endpoint"),
-            "add endpoints: [127.0.0.1:6379]",
+            if upstream.kind == Kind::Memcached {
+                "add endpoints: [127.0.0.1:11211]"
+            } else {
+                "add endpoints: [127.0.0.1:6379]"
+            },
         );
+    }
+    if upstream.kind == Kind::Memcached {
+        for (key, given) in [("username", upstream.username.is_some()), ("password", upstream.password.is_some())] {
+            if given {
+                let (path, because) = because(key);
+                let problem = "kind memcached is spoken to without users and passwords";
+                findings.because(
+                    path,
+                    because,
+                    problem,
+                    "remove it; keep the nodes on a network of their own, or use tls",
+                );
+            }
+        }
+        if upstream.coherence == Coherence::Tracking {
+            let (path, because) = because("coherence");
+            let problem = "memcached tells nobody of changes";
+            findings.because(path, because, problem, "remove it, or write coherence: ttl");
+        }
     }
     if upstream.kind == Kind::Redis && upstream.endpoints.len() > 1 {
         let (path, because) = because("endpoints");
@@ -118,7 +141,10 @@ fn endpoints(path: &Path, upstream: &Upstream, findings: &mut Findings) {
 }
 
 fn credentials(path: &Path, upstream: &Upstream, findings: &mut Findings) {
-    if upstream.username.is_some() && upstream.password.is_none() && upstream.kind != Kind::Memory {
+    if upstream.username.is_some()
+        && upstream.password.is_none()
+        && !matches!(upstream.kind, Kind::Memory | Kind::Memcached)
+    {
         findings.because(
             path.key("username"),
             vec![path.key("password"), path.key("password_file")],

@@ -31,6 +31,7 @@ fn a_lane_that_is_closed_while_it_is_connected_leaves_no_task_behind() {
             command_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat { interval: Duration::from_secs(1), timeout: Duration::from_secs(1) },
             dialing: Arc::new(tokio::sync::Semaphore::new(1)),
+            speaks: crate::upstream::endpoint::Speaks::Redis,
         });
         let identity = Identity { database: 0, proto: Proto::Resp2, credentials: None };
         let breaker = Arc::new(Breaker::new(crate::config::Breaker::default(), Arc::default()));

@@ -161,6 +161,7 @@ fn a_server_without_resp3_is_spoken_to_in_resp2_and_all_is_asked_again_after_a_l
             command_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat { interval: Duration::from_secs(5), timeout: Duration::from_secs(5) },
             dialing: Arc::new(tokio::sync::Semaphore::new(1)),
+            speaks: crate::upstream::endpoint::Speaks::Redis,
         });
         let subscriber = Arc::<Subscriber>::default();
         let events = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));

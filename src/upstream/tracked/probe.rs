@@ -3,7 +3,7 @@
 use super::{How, Mode};
 use crate::config::Coherence;
 use crate::resp::Proto;
-use crate::upstream::endpoint::{Endpoint, Failure, Identity};
+use crate::upstream::endpoint::{Endpoint, Failure, Identity, Speaks};
 use crate::upstream::wire::{self, Wire};
 
 /// Says in the log how coherence is kept.
@@ -29,7 +29,8 @@ pub(super) async fn open(endpoint: &Endpoint, how: How<'_>) -> Result<(Wire, Mod
         let wire = wire::open(endpoint, &identity(proto), "larder-reads", &[]).await?;
         Ok((wire, Mode::Ttl, proto))
     };
-    if coherence == Coherence::Ttl {
+    // (memcached has nothing to push: there is no need to ask.)
+    if coherence == Coherence::Ttl || matches!(endpoint.speaks, Speaks::Memcached(_)) {
         return match untracked(Proto::Resp3).await {
             Err(Failure::Refused(_)) => untracked(Proto::Resp2).await,
             opened => opened,

@@ -1,0 +1,70 @@
+//! A node that dies, hangs and comes back.
+
+use std::time::{Duration, Instant};
+
+use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::memcached::Memcached;
+use larder_integration_tests::standing;
+use larder_integration_tests::wait;
+
+fn impatient(node: &Memcached) -> Larder {
+    let settings = Settings::memcached(&[node.address()])
+        .upstream("connect_timeout: 200ms")
+        .upstream("command_timeout: 300ms")
+        .upstream("health_check: {interval: 100ms, timeout: 200ms}")
+        .upstream("breaker: {failure_threshold: 2, reset_timeout: 300ms, half_open_probes: 1}");
+    Larder::start_with(&settings)
+}
+
+#[test]
+fn a_node_that_was_killed_degrades_by_its_ladder_and_is_served_again_when_it_returns_t44() {
+    let mut node = Memcached::start();
+    let larder = impatient(&node);
+    let mut client = larder.connect();
+    client.say("SET k v");
+    assert_eq!(client.say("GET k").text().as_deref(), Some("v"));
+    node.kill();
+    standing::wait_for_rung(&larder, "local-only", |_| true);
+    assert_eq!(client.say("GET k").text().as_deref(), Some("v"), "from the cache");
+    let begun = Instant::now();
+    for write in ["SET k w", "SET lock me NX PX 300", "INCR k", "GETDEL k"] {
+        let refused = client.say(write);
+        assert!(refused.error().is_some(), "{write}: {refused:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_millis(200), "a failure is fast");
+    node.restart();
+    standing::wait_for_normal(&larder);
+    // It came back empty, and what was cached before is not told as if it were there.
+    wait::until("the cache has noticed", || client.say("GET k").text().is_none());
+    assert_eq!(client.say("SET k again").text().as_deref(), Some("OK"));
+    assert_eq!(client.say("GET k").text().as_deref(), Some("again"));
+}
+
+#[test]
+fn a_node_that_hangs_holds_nobody_up_for_longer_than_the_timeout() {
+    let node = Memcached::start();
+    let larder = impatient(&node);
+    let mut client = larder.connect();
+    client.say("SET k v");
+    node.freeze();
+    let begun = Instant::now();
+    let reply = client.say("INCR other");
+    assert!(reply.error().is_some(), "{reply:?}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    standing::wait_for_rung(&larder, "local-only", |_| true);
+    node.thaw();
+    standing::wait_for_normal(&larder);
+    wait::until("it counts again", || client.say("INCR third").integer().is_some());
+}
+
+#[test]
+fn a_larder_that_is_started_before_its_node_serves_when_that_comes() {
+    let mut node = Memcached::start();
+    node.kill();
+    let larder = impatient(&node);
+    let mut client = larder.connect();
+    assert!(client.say("GET k").error().is_some());
+    node.restart();
+    standing::wait_for_normal(&larder);
+    wait::until("it is served", || client.say("SET k v").error().is_none());
+}
