@@ -4,6 +4,7 @@ mod commands;
 mod failures;
 mod hostile;
 mod oracle;
+mod ring;
 mod times;
 mod values;
 
