@@ -119,7 +119,7 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "    heartbeat:")?;
     writeln!(f, "      interval: {}", show_duration(upstream.heartbeat.interval))?;
     writeln!(f, "      timeout: {}", show_duration(upstream.heartbeat.timeout))?;
-    if upstream.kind != Kind::Memory {
+    if !matches!(upstream.kind, Kind::Memory | Kind::Memcached) {
         writeln!(f, "    max_leases: {}", upstream.max_leases)?;
     }
     if upstream.kind == Kind::RedisCluster {
