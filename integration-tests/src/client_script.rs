@@ -16,10 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// `integration-tests/run` installs what the scripts need; without it this fails and says so.
 pub fn run(script: &str, server: SocketAddr) {
+    run_with(script, server, &[]);
+}
+
+/// The same with further arguments behind the port.
+pub fn run_with(script: &str, server: SocketAddr, args: &[String]) {
     let path = here("clients").join(script);
     assert!(path.exists(), "no script {}", path.display());
     let mut command = interpreter(script);
-    command.arg(path).arg(server.port().to_string());
+    command.arg(path).arg(server.port().to_string()).args(args);
     let scratch = Scratch::new("client");
     let mut process = Process::spawn(script, command, scratch.file("output"));
     let mut status = None;

@@ -1,7 +1,7 @@
 //! The harness of the integration tests: real processes, raw bytes, nothing shared with Larder.
 //!
-//! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server, a [`memcached`] node
-//! and a [`larder`] are such processes (a [`program`] is one that is
+//! Read in this order: a [`scratch`] directory and a [`port`] are what a [`process`] needs; a [`redis`] server, a
+//! [`memcached`], a [`twemproxy`] and a [`larder`] are such processes (a [`program`] is one that is
 //! given arguments instead of a file); [`replicated`], [`cluster`] and [`sentinel`] are several servers that
 //! belong together; a [`client`] talks to either and understands [`reply`] bytes; a
 //! [`cutter`] stands between the two and breaks the link, a [`meddler`] changes what
@@ -18,6 +18,8 @@ pub mod process;
 pub mod redis;
 
 pub mod memcached;
+
+pub mod twemproxy;
 
 pub mod replicated;
 

@@ -1,9 +1,12 @@
 //! The script of commands whose replies must be Redis's own, byte for byte.
 //!
 //! It is data: `script/*.txt`, one command a line in redis-cli's quoting, `<n>` for n bytes of filling, and `=` before
-//! a read that the near-cache may answer. What may differ, and why, is the list in [`comparison`] and nowhere else.
+//! a read that the near-cache may answer. What may differ, and why, is the list in [`comparison`] and nowhere else. [`key_value`]
+//! is a script of its own for every backend that has keys and values. [`play`] sends either.
 
 pub mod comparison;
+pub mod key_value;
+pub mod play;
 
 /// One line of the script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +46,12 @@ const FILES: [&str; 13] = [
 
 /// The lines of the script.
 pub fn steps() -> Vec<Step> {
-    let lines = FILES.iter().flat_map(|file| file.lines());
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(step).collect()
+    FILES.iter().flat_map(|file| lines(file)).collect()
+}
+
+/// The steps of one file.
+fn lines(file: &str) -> impl Iterator<Item = Step> {
+    file.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(step)
 }
 
 /// The commands in the order in which they are sent: every line, cacheable reads twice; then all those reads again;

@@ -4,29 +4,14 @@
 //! one bare, one behind Larder, so that both hold the same data at every step.
 
 use std::net::SocketAddr;
-use std::thread;
 
-use larder_integration_tests::client::{Client, Protocol, encode, shown};
+use larder_integration_tests::client::{Client, Protocol};
 use larder_integration_tests::larder::Larder;
 use larder_integration_tests::redis::Redis;
-use larder_integration_tests::reply::{self, Reply};
+use larder_integration_tests::reply::Reply;
 use larder_integration_tests::script;
 use larder_integration_tests::script::comparison::{self, EXCEPTIONS};
-
-type Command = Vec<Vec<u8>>;
-
-/// How many commands go out before their replies are read.
-#[derive(Clone, Copy, Debug)]
-enum Pace {
-    OneByOne,
-    Pipelined,
-}
-
-/// The sizes of the chunks of a pipeline, in turn.
-const CHUNKS: [usize; 6] = [1, 7, 50, 2, 200, 16];
-
-/// No more differences than one can read.
-const SHOWN_DIFFERENCES: usize = 40;
+use larder_integration_tests::script::play::{Command, Pace, assert_none, differences, play};
 
 #[test]
 fn larder_replies_as_redis_does_in_resp2() {
@@ -118,68 +103,7 @@ fn larder_against_redis(protocol: Protocol, pace: Pace) {
 /// Runs the script on both and fails with every difference.
 fn compare(redis: SocketAddr, other: SocketAddr, protocol: Protocol, pace: Pace) {
     let commands = script::commands();
-    let expected = run(redis, &commands, protocol, pace);
-    let actual = run(other, &commands, protocol, pace);
-    let mut differences = Vec::new();
-    for (number, command) in commands.iter().enumerate() {
-        let comparison = comparison::of(command);
-        if !comparison::agree(comparison, &expected[number], &actual[number]) {
-            let (expected, actual) = (value(&expected[number]), value(&actual[number]));
-            differences.push(format!(
-                "#{number} {} ({comparison:?})\n   redis: {expected}\n   other: {actual}",
-                shown(command)
-            ));
-        }
-    }
-    let count = differences.len();
-    differences.truncate(SHOWN_DIFFERENCES);
-    assert!(
-        count == 0,
-        "{count} of {} replies differ ({protocol:?}, {pace:?}):\n{}",
-        commands.len(),
-        differences.join("\n")
-    );
-}
-
-fn value(bytes: &[u8]) -> String {
-    let raw = format!("{:?}", bytes[..bytes.len().min(12)].escape_ascii().to_string());
-    match reply::parse(bytes) {
-        Ok(Some((reply, _))) => format!("{reply:?}  raw {raw}"),
-        _ => raw,
-    }
-}
-
-/// The bytes of every reply.
-fn run(address: SocketAddr, commands: &[Command], protocol: Protocol, pace: Pace) -> Vec<Vec<u8>> {
-    let mut client = Client::connect_with(address, protocol);
-    match pace {
-        Pace::OneByOne => commands.iter().map(|command| client.call_raw(command)).collect(),
-        Pace::Pipelined => {
-            let mut replies = Vec::new();
-            let mut rest = commands;
-            for size in CHUNKS.iter().cycle() {
-                let (chunk, after) = rest.split_at(rest.len().min(*size));
-                replies.extend(in_one_write(&mut client, chunk));
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            replies
-        }
-    }
-}
-
-/// Sends the chunk from another thread: a server that waits for its replies to be read must not wait for ever.
-fn in_one_write(client: &mut Client, chunk: &[Command]) -> Vec<Vec<u8>> {
-    let bytes: Vec<u8> = chunk.iter().flat_map(|command| encode(command)).collect();
-    let mut writer = client.stream().try_clone().expect("a socket can be cloned");
-    thread::scope(|scope| {
-        scope.spawn(move || std::io::Write::write_all(&mut writer, &bytes).expect("the server takes a pipeline"));
-        let read = |command: &Command| {
-            let reply = client.try_read();
-            reply.unwrap_or_else(|error| panic!("no reply to {}: {error}", shown(command))).1
-        };
-        chunk.iter().map(read).collect()
-    })
+    let (expected, actual) = (play(redis, &commands, protocol, pace), play(other, &commands, protocol, pace));
+    let agree = |command: &Command, one: &[u8], two: &[u8]| comparison::agree(comparison::of(command), one, two);
+    assert_none(&format!("{protocol:?}, {pace:?}"), differences(&commands, (&expected, &actual), agree));
 }
