@@ -3,6 +3,7 @@
 mod keys;
 mod outages;
 mod sessions;
+mod stores;
 mod transactions;
 
 use larder_integration_tests::client::Client;

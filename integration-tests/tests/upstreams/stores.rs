@@ -1,0 +1,61 @@
+//! One Larder in front of all of an application's stores, as the application uses them (`clients/redis_py_stores.py`).
+
+use larder_integration_tests::client_script::run;
+use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::memcached::Memcached;
+use larder_integration_tests::redis::Redis;
+use larder_integration_tests::replicated::Replicated;
+use larder_integration_tests::reply::Reply;
+
+use super::keys;
+
+const ROUTES: &str = "\
+routes:
+  - {keys: ['session:*'], upstream: main, read_from: replica-preferred}
+  - {keys: ['api:*'], upstream: api, cache: {ttl: 500ms}}
+  - {keys: ['coord:*'], upstream: locks, cache: {enabled: false}, stale: never}
+  - {keys: ['local:*'], upstream: local}
+";
+
+#[test]
+fn sessions_an_api_cache_locks_and_local_data_are_each_in_their_store_and_nowhere_else() {
+    let sessions = Replicated::start(2);
+    let nodes = [Memcached::start(), Memcached::start(), Memcached::start()];
+    let locks = Redis::start();
+    let addresses: Vec<_> = nodes.iter().map(|node| format!("\"{}\"", node.address())).collect();
+    let patient = "connect_timeout: 2s, command_timeout: 10s";
+    let settings = Settings::with_replicas(&sessions)
+        .beside(&format!("api: {{kind: memcached, endpoints: [{}], {patient}}}", addresses.join(", ")))
+        .beside(&format!("locks: {{kind: redis, endpoints: [\"{}\"], {patient}}}", locks.address()))
+        .beside("local: {kind: memory, max_memory: 16mb}")
+        .section(ROUTES);
+    let larder = Larder::start_with(&settings);
+    larder.until_normal();
+    run("redis_py_stores.py", larder.address());
+
+    let mut expected: Vec<String> = (0..20).map(|number| format!("session:{number}")).collect();
+    expected.sort_unstable();
+    assert_eq!(keys(&sessions.primary), expected);
+    assert_eq!(keys(&locks), ["coord:count", "coord:leader", "coord:mixed"]);
+
+    // Each key of the ring on one node, as plain bytes with no flags.
+    let mut expected: Vec<String> = (2..200).map(|number| format!("api:item:{number}")).collect();
+    expected.extend(["api:new", "api:hits", "api:mixed"].map(str::to_owned));
+    let mut counts = [0; 3];
+    for key in &expected {
+        let found: Vec<_> = nodes.iter().map(|node| node.connect().get(key)).collect();
+        assert_eq!(found.iter().flatten().count(), 1, "{key}: {found:?}");
+        for (count, found) in counts.iter_mut().zip(&found) {
+            *count += u64::from(found.is_some());
+        }
+    }
+    let held: Vec<u64> = nodes.iter().map(|node| node.connect().stat("curr_items")).collect();
+    assert_eq!(held, counts, "and nothing else");
+    assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
+    assert_eq!(nodes.iter().find_map(|node| node.connect().get("api:item:2")), Some((0, "newer".to_owned())));
+    assert_eq!(nodes.iter().find_map(|node| node.connect().get("api:hits")), Some((0, "41".to_owned())));
+
+    let metrics = larder.metrics();
+    assert_eq!(metrics.sum("larder_memory_upstream_keys"), 2.0);
+    assert_eq!(larder.say("MGET local:flags local:mixed"), Reply::Array(vec![Reply::bulk("on!"), Reply::bulk("piped")]));
+}
