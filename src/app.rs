@@ -12,6 +12,7 @@ use crate::command::{Spec, Table};
 use crate::config::{Config, Kind};
 use crate::counters::Counters;
 use crate::inbox::Inbox;
+use crate::invalidation::Channels;
 use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::memory::Memory;
@@ -44,6 +45,8 @@ pub struct App {
     pub near: NearCache,
     /// Where commands go, in the order of the upstreams' names: the place of each is its number.
     pub upstreams: Vec<Backend>,
+    /// The channels on which changes are told where an upstream tells of none.
+    pub channels: Channels,
     /// Which clients want to hear of changes to what they have read.
     pub register: Register,
     /// Which clients want to hear of changes under prefixes.

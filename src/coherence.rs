@@ -130,14 +130,14 @@ impl Reader {
             Event::Up(mode, proto) => {
                 node.note_proto(proto);
                 self.mode = mode;
-                let until = match mode {
-                    // The first heartbeat has to say that the map is right.
-                    Mode::Tracking if node.endpoint.duty == Duty::ClusterPrimary => Micros::now(),
-                    Mode::Tracking => Micros::now().plus(node.lease()),
-                    Mode::Ttl => Micros::NEVER,
-                };
                 node.note_mode(Some(mode));
-                coverage.begin(until);
+                match (mode, self.app.channels.get(node.upstream)) {
+                    // The first heartbeat has to say that the map is right.
+                    (Mode::Tracking, _) if node.endpoint.duty == Duty::ClusterPrimary => coverage.begin(Micros::now()),
+                    (Mode::Tracking, _) => coverage.begin(Micros::now().plus(node.lease())),
+                    (Mode::Ttl, Some(channel)) => channel.cover(coverage),
+                    (Mode::Ttl, None) => coverage.begin(Micros::NEVER),
+                }
                 if self.app.stale_told.swap(false, Ordering::AcqRel) {
                     // What clients have kept of the time without it may have been old.
                     tracking::all_changed(&self.app);
@@ -291,7 +291,9 @@ impl Reader {
             read_at: sent_at,
             pttl,
             negative,
-            untracked: self.mode == Mode::Ttl || terms.unseen_expiry,
+            // Whoever needs no proof has none; with a channel that tells of changes there is one. (If that is lost meanwhile the stamp
+            // is another, and the reply is not kept.)
+            untracked: self.mode == Mode::Ttl && self.node.coverage.until() == Micros::NEVER || terms.unseen_expiry,
             dice: hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sent_at.0.wrapping_mul(0xbf58_476d_1ce4_e5b9),
         };
         let expires_at = terms.lifetime.expires_at(&known);

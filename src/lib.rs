@@ -16,7 +16,8 @@
 //! ```
 //!
 //! [`serve`] is that walk as one function. [`coherence`] is where replies and invalidations of the tracked connection
-//! are applied to the cache, in the order of the stream; [`pubsub`] is where messages meet their subscribers. [`worker`]
+//! are applied to the cache, in the order of the stream; [`invalidation`] is where channels tell of changes where no such connection
+//! does; [`pubsub`] is where messages meet their subscribers. [`worker`]
 //! and [`app`] put the parts together; [`config`] is plain data and knows none of them.
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod config;
 pub mod cache;
 pub mod coherence;
 pub mod command;
+pub mod invalidation;
 pub mod keyvalue;
 pub mod ladder;
 pub mod listener;

@@ -10,6 +10,7 @@
 //! every raw sample of one until it is asked, which is no bound on memory.
 
 mod degradation;
+mod invalidation;
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -322,7 +323,7 @@ static METRICS: &[Metric] = &[
 
 /// Every metric, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(degradation::METRICS)
+    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS)
 }
 
 /// Reads every metric.

@@ -18,6 +18,7 @@ use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Letter};
+use crate::invalidation::{self, Channels};
 use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::listener::{self, Listener};
@@ -85,6 +86,7 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         tokio::spawn(admin::serve(socket, Arc::clone(&app)));
     }
     let learned: Vec<_> = app.origins().map(|origin| look_after(&app, origin)).collect();
+    invalidation::keep(&app);
     if !learned.is_empty() {
         tokio::spawn(supervisor::count_runway(Arc::clone(&app)));
         // The first client is told the upstream's version, not a guess, unless the upstream is not there.
@@ -185,6 +187,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         upstreams,
+        channels: Channels::of(&config),
         register: Register::default(),
         broadcasts: Broadcasts::default(),
         hub: Hub::default(),

@@ -172,6 +172,13 @@ impl Fills {
         }
     }
 
+    /// Waits until nobody is inside a stripe who was when it was called.
+    pub fn pass(&self) {
+        for stripe in &self.stripes {
+            drop(stripe.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// Leave to fill without a flight that others could join; `None` while the key is fenced.
     pub fn begin(&self, hash: u64, stamp: Stamp) -> Option<Fill> {
         let word = self.word(hash);

@@ -305,6 +305,15 @@ impl NearCache {
         self.store.retain(|entry| entry.facts().upstream != upstream || !gone(entry.key()));
     }
 
+    /// Keys for which `gone` is true have changed: their entries go, and what is being read now is not stored. Walks the whole cache; for
+    /// rare events.
+    pub fn invalidate_where(&self, upstream: u16, gone: impl Fn(&[u8]) -> bool) {
+        self.fills.void();
+        // A fill that was found good before is stored by now.
+        self.fills.pass();
+        self.remove_where(upstream, gone);
+    }
+
     /// Every entry, for a snapshot. Walks the whole cache without holding anybody up.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.store.iter()

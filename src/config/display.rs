@@ -116,6 +116,12 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "    connect_timeout: {}", show_duration(upstream.connect_timeout))?;
     writeln!(f, "    command_timeout: {}", show_duration(upstream.command_timeout))?;
     writeln!(f, "    coherence: {}", word(upstream.coherence, &COHERENCES))?;
+    if let Some(invalidation) = &upstream.invalidation {
+        writeln!(f, "    invalidation:")?;
+        text(f, 6, "channel", Some(&invalidation.channel))?;
+        text(f, 6, "upstream", Some(&invalidation.upstream))?;
+        writeln!(f, "      delete: {}", invalidation.delete)?;
+    }
     writeln!(f, "    heartbeat:")?;
     writeln!(f, "      interval: {}", show_duration(upstream.heartbeat.interval))?;
     writeln!(f, "      timeout: {}", show_duration(upstream.heartbeat.timeout))?;

@@ -16,6 +16,7 @@ mod check;
 mod display;
 mod error;
 mod fault;
+mod invalidation;
 mod ladder;
 mod limits;
 mod listener;
@@ -36,6 +37,7 @@ mod url;
 mod tests;
 
 pub use error::{ConfigError, Errors};
+pub use invalidation::Invalidation;
 pub use ladder::{LadderStep, Rung};
 pub use limits::{Limits, Workers};
 pub use listener::{Address, Admin, Listener, ListenerTls};

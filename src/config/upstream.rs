@@ -1,6 +1,7 @@
 //! The servers behind Larder.
 
 use super::fault::{Faults, Wrong};
+use super::invalidation::Invalidation;
 use super::listener::{Address, endpoint, path};
 use super::ring::Ring;
 use super::secret::Secret;
@@ -36,6 +37,8 @@ pub struct Upstream {
     pub command_timeout: Duration,
     /// How changes made by others are noticed. Default: auto.
     pub coherence: Coherence,
+    /// A channel on which changes are told, where the servers themselves tell of none. Default: none.
+    pub invalidation: Option<Invalidation>,
     /// Proof of life of the connection that carries invalidations.
     pub heartbeat: Heartbeat,
     /// Most connections at a time that belong to one client for a while (MULTI, WATCH, blocking commands, MONITOR). Default: 2000,
@@ -163,6 +166,7 @@ impl Upstream {
             connect_timeout: Duration::from_millis(500),
             command_timeout: Duration::from_millis(500),
             coherence: Coherence::Auto,
+            invalidation: None,
             heartbeat: Heartbeat::default(),
             max_leases: 2000,
             max_redirections: 5,
@@ -189,6 +193,7 @@ impl Upstream {
             connect_timeout: section.value("connect_timeout", default.connect_timeout, units::duration),
             command_timeout: section.value("command_timeout", default.command_timeout, units::duration),
             coherence: section.value("coherence", default.coherence, |value| units::choice(value, &COHERENCES)),
+            invalidation: section.optional_section("invalidation").map(Invalidation::read),
             heartbeat: Heartbeat::read(section.section("heartbeat")),
             max_leases: section.value("max_leases", default.max_leases, units::count),
             max_redirections: section.value("max_redirections", default.max_redirections, units::count),

@@ -74,7 +74,7 @@ impl Reader {
                 self.unreachable(inner, error);
             }
             Event::Idle => return self.idle(inner),
-            Event::Batch => {}
+            Event::Alive { .. } | Event::Batch => {}
         }
         Onward::Go
     }

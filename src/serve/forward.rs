@@ -317,7 +317,8 @@ pub(super) fn own_place_of_write(state: &mut State) -> u64 {
 
 /// Takes the keys of a write out of the cache and fences them until its fate is known.
 pub(super) fn fence(session: &Session, node: &Arc<Node>, spec: &Spec, command: &Command<'_>, effect: Effect) -> Write {
-    let near = &session.worker.app.near;
+    let app = &session.worker.app;
+    let told = app.channels.get(node.upstream).is_some();
     let mut write = Write::at(node);
     if effect == Effect::Everything {
         node.coverage.begin_wholesale();
@@ -326,9 +327,15 @@ pub(super) fn fence(session: &Session, node: &Arc<Node>, spec: &Spec, command: &
     }
     let coverage = for_each_key(spec, command, |at, access| {
         let key = command.arg(at);
+        if access != Access::Write {
+            return;
+        }
+        if told {
+            write.changed.push(key.into());
+        }
         // Nothing is ever kept of a route that does not cache.
-        if access == Access::Write && session.worker.app.routes.find(key).cached {
-            write.fences.push(near.fence(node.upstream, key));
+        if app.routes.find(key).cached {
+            write.fences.push(app.near.fence(node.upstream, key));
         }
     });
     write.undeclared = effect == Effect::Write(Reach::Beyond) || coverage == Coverage::Partial;

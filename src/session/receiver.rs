@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::Session;
 use super::gathering::Gathering;
+use crate::app::App;
 use crate::cache::near::{Cause, tally};
 use crate::cache::{Fence, Waiter};
 use crate::clock::Micros;
@@ -123,6 +124,8 @@ impl Scan {
 pub struct Write {
     /// Where it was sent.
     pub node: Arc<Node>,
+    /// The keys that it may have changed, where the upstream has an invalidation channel.
+    pub changed: Vec<Box<[u8]>>,
     /// Around its keys.
     pub fences: SmallVec<[Fence; 4]>,
     /// Keys of a command that may block: void when its reply is here, not fenced for as long as it blocks.
@@ -222,6 +225,7 @@ impl Receipt {
             // SWAPDB is told to nobody by the origin.
             tracking::all_changed(&self.session.worker.app);
         }
+        write.announce(&self.session.worker.app);
     }
 
     fn deliver(&mut self, count: u32, write: impl FnOnce(&mut Vec<u8>)) {
@@ -289,8 +293,11 @@ impl Receipt {
     /// No reply will come. It may have been carried out.
     fn give_up(&mut self, count: u32, error: &str) {
         self.settle();
-        if let Some(write) = self.write.as_ref().filter(|write| write.undeclared) {
-            self.flush(write);
+        if let Some(write) = self.write.as_ref() {
+            if write.undeclared {
+                self.flush(write);
+            }
+            write.announce_later(&self.session.worker.app);
         }
         if self.tenure == Tenure::Last {
             self.session.lease_done(b"-");
@@ -333,6 +340,7 @@ impl Write {
     pub fn at(node: &Arc<Node>) -> Self {
         Self {
             node: Arc::clone(node),
+            changed: Vec::new(),
             fences: SmallVec::new(),
             blocked_keys: Vec::new(),
             wholesale: false,
@@ -343,6 +351,32 @@ impl Write {
     /// Whether its effect is not known key by key.
     pub fn opaque(&self) -> bool {
         self.undeclared || self.wholesale
+    }
+
+    /// Tells the upstream's invalidation channel, if it has one, what may have changed.
+    fn announce(&self, app: &App) {
+        let Some(channel) = app.channels.get(self.node.upstream) else { return };
+        if self.opaque() {
+            return channel.tell_everything(app);
+        }
+        channel.tell(app, &self.changed);
+        channel.tell(app, &self.blocked_keys);
+    }
+
+    /// The same for a write whose fate is not known: it may be carried out when everybody has been told, so they are told once more
+    /// when it has had the time that a command may take.
+    fn announce_later(&self, app: &Arc<App>) {
+        if app.channels.get(self.node.upstream).is_none() || self.opaque() || self.changed.is_empty() {
+            return;
+        }
+        let (app, late) = (Arc::clone(app), Self { changed: self.changed.clone(), ..Self::at(&self.node) });
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(late.node.endpoint.command_timeout).await;
+            for key in &late.changed {
+                app.near.invalidate(late.node.upstream, key, Cause::Write);
+            }
+            late.announce(&app);
+        });
     }
 }
 

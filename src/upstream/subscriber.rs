@@ -66,6 +66,11 @@ pub enum Event<'a> {
     Dropped(Kind, &'a [u8]),
     /// A message for a channel, or for a channel that a pattern fits: the whole frame, in either protocol version.
     Message(Kind, &'a [u8], &'a [u8]),
+    /// A heartbeat that was sent then was answered: everything that was published before has been handed on.
+    Alive {
+        /// When it was sent.
+        sent_at: Micros,
+    },
     /// A batch of frames has been handed on; what has gathered may be passed along.
     Batch,
     /// Nothing has been wanted for a while.
@@ -417,10 +422,13 @@ impl<'a, H: FnMut(Event<'_>) -> Onward> Stream<'a, H> {
 
     /// What is no message and no confirmation: the heartbeat's answer, or a refusal.
     fn answer(&mut self, frame: &[u8]) -> io::Result<()> {
-        let (awaited, _) = self.awaited.pop_front().ok_or_else(unasked)?;
+        let (awaited, sent_at) = self.awaited.pop_front().ok_or_else(unasked)?;
         match awaited {
             // Whatever the answer, it is a sign of life.
-            Awaited::Heartbeat => Ok(()),
+            Awaited::Heartbeat => {
+                (self.handler)(Event::Alive { sent_at });
+                Ok(())
+            }
             Awaited::Subscribed(kind, name, tag) if frame[0] == b'-' => {
                 let words = String::from_utf8_lossy(&frame[1..]);
                 let onward = (self.handler)(Event::Refused(kind, &name, tag, words.trim_end()));

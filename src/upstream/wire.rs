@@ -170,6 +170,24 @@ impl Wire {
         tokio::time::timeout(limit, answer).await.map_err(late)?
     }
 
+    /// Sends several commands, `count` of them, and reads their replies, within `limit`.
+    pub async fn ask_all(&mut self, requests: &[u8], count: usize, limit: Duration) -> io::Result<Vec<Vec<u8>>> {
+        let answers = async {
+            self.stream.write_all(requests).await?;
+            self.stream.flush().await?;
+            let mut replies = Vec::with_capacity(count);
+            while replies.len() < count {
+                let reply = self.reply().await?;
+                if reply.first() != Some(&b'>') {
+                    replies.push(reply);
+                }
+            }
+            Ok(replies)
+        };
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+        tokio::time::timeout(limit, answers).await.map_err(late)?
+    }
+
     /// The next frame, however long it takes: for connections on which something is told now and then.
     pub async fn next(&mut self) -> io::Result<Vec<u8>> {
         self.reply().await

@@ -4,6 +4,7 @@
 //! rests on its own path and on those in `because`; it is dropped where one of them was already reported.
 
 mod bounds;
+mod invalidation;
 mod listeners;
 mod rings;
 mod routes;
@@ -57,6 +58,7 @@ pub(super) fn findings(config: &Config) -> Findings {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
     upstreams::check(config, &mut findings);
+    invalidation::check(config, &mut findings);
     routes::check(config, &mut findings);
     bounds::check(config, &mut findings);
     findings

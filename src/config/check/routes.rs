@@ -103,7 +103,7 @@ impl<'a> Patterns<'a> {
 }
 
 /// The words for a name that leads nowhere.
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String> + Clone) -> (String, String) {
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String> + Clone) -> (String, String) {
     let names: Vec<&str> = known.map(String::as_str).collect();
     let problem = format!("there is no {what} named \"{}\"", shown(name));
     let remedy = match nearest(name, names.iter().copied()) {

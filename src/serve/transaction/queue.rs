@@ -7,6 +7,7 @@ use super::super::forward::{CROSS_SLOT, slot};
 use super::super::lease::{self, Leased};
 use super::super::{Flow, tracked};
 use super::{EXECABORT, abort, because_of, call_off, send, waits_for_a_key};
+use crate::app::App;
 use crate::command::{
     Access, Coverage, Effect, Flags, Lease as Use, Local, Reach, Spec, Way, effect, for_each_key, way,
 };
@@ -201,7 +202,10 @@ impl Changes {
         }
         let coverage = for_each_key(spec, command, |at, access| {
             let key = command.arg(at);
-            if access == Access::Write && session.worker.app.routes.find(key).cached {
+            // Others may keep what is not kept here.
+            let concerns =
+                |app: &App| app.routes.find(key).cached || app.channels.get(app.routes.upstream_of(key)).is_some();
+            if access == Access::Write && concerns(&session.worker.app) {
                 self.add(key);
             }
         });
@@ -214,8 +218,10 @@ impl Changes {
         if self.wholesale {
             node.coverage.begin_wholesale();
         }
+        let told = session.worker.app.channels.get(node.upstream).is_some();
         Write {
             node: Arc::clone(node),
+            changed: if told { self.keys.iter().map(|key| key[..].into()).collect() } else { Vec::new() },
             fences: self.keys.iter().map(|key| near.fence(node.upstream, key)).collect(),
             blocked_keys: Vec::new(),
             wholesale: self.wholesale,

@@ -20,7 +20,7 @@ fn shown(event: &Event<'_>) -> Option<String> {
         Event::Dropped(kind, name) => format!("dropped {kind:?} {}", text(name)),
         Event::Message(kind, name, frame) => format!("message {kind:?} {} of {} bytes", text(name), frame.len()),
         Event::Idle => "idle".to_owned(),
-        Event::Batch => return None,
+        Event::Alive { .. } | Event::Batch => return None,
     })
 }
 

@@ -15,6 +15,7 @@ use crate::resp::{Command, encode};
 use crate::route::{Destination, Policy};
 use crate::serve::gate;
 use crate::session::State;
+use crate::upstream::tracked::Mode;
 
 /// Keys that are looked into; of a command with more, the rest is counted.
 const SHOWN: usize = 32;
@@ -226,6 +227,10 @@ fn about_coverage(node: &Node, now: Micros) -> String {
         return format!("coverage: none ({mode}): nothing is served from the near-cache");
     }
     match node.coverage.until() {
+        until if node.mode() == Some(Mode::Ttl) && until != Micros::NEVER => {
+            let left = seconds(until.since(now));
+            format!("coverage: {mode}, an invalidation channel tells of changes, proven for another {left}")
+        }
         Micros::NEVER => format!("coverage: {mode}: nobody tells of changes, near_cache.untracked_ttl bounds them"),
         until => format!("coverage: {mode}, proven for another {}", seconds(until.since(now))),
     }
