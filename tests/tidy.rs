@@ -110,7 +110,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
-    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "tracking", "upstream"]),
+    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.

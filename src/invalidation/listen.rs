@@ -14,7 +14,6 @@ use crate::cache::near::{Cause, tally};
 use crate::clock::Micros;
 use crate::origin::{Node, Origin};
 use crate::resp::view::View;
-use crate::tracking;
 use crate::upstream::subscriber::{self, Event, Kind, Onward, Subscriber, Wish};
 
 /// How long to wait for somebody to subscribe at, and how often it is looked whether it is still the right one.
@@ -89,8 +88,6 @@ impl Listener<'_> {
             return;
         }
         tally(&self.channel.tallies.lost);
-        // What clients keep of the time with it nobody will tell them of.
-        tracking::all_changed(self.app);
         tracing::warn!(
             upstream = %self.upstream(),
             "invalidation channel '{}' lost: {why}; until it is back entries live for near_cache.untracked_ttl", self.name()
@@ -121,14 +118,14 @@ impl Listener<'_> {
         }
     }
 
-    /// What was told of goes: from the near-cache at once, with all that is being read of it, and from clients that keep it.
+    /// What was told of goes from the near-cache at once, and what is being read of it is not stored. (Clients that track keep nothing of
+    /// such an upstream: behind each reply they are told not to.)
     fn apply(&self, message: Message) {
         let (near, of) = (&self.app.near, self.channel.of);
         // What a Larder tells of it has changed itself, and the new value shall stay.
         let deletes = self.channel.deletes && message.from.is_none();
         for key in &message.keys {
             near.invalidate(of, key, Cause::Push);
-            tracking::changed(self.app, key);
         }
         if !message.prefixes.is_empty() {
             self.apply_prefixes(&message.prefixes);
@@ -152,7 +149,6 @@ impl Listener<'_> {
         } else {
             near.invalidate_where(of, |key| prefixes.iter().any(|prefix| key.starts_with(prefix)));
         }
-        tracking::all_changed(self.app);
     }
 
     fn name(&self) -> impl std::fmt::Display {

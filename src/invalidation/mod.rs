@@ -6,7 +6,7 @@
 //!        │ PUBLISH larder:pages user:17
 //!        v
 //!      Redis ── listen ──> near-cache: the key goes, fills under way are not stored
-//!        ^                 clients that track are told
+//!        ^
 //!        │                 delete (where asked): the key goes from the memcached too
 //!        └──── publish ─── writes that pass through here, when their fate is known
 //! ```

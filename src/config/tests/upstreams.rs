@@ -85,6 +85,60 @@ fn faults_of_an_upstream_are_found() {
 }
 
 #[test]
+fn an_invalidation_channel_stands_where_it_means_something() {
+    let channel = "invalidation: {channel: c, upstream: main";
+    let cases = [
+        (format!("kind: redis, endpoints: [h:1], coherence: ttl, {channel}}}"), ""),
+        (format!("kind: redis, endpoints: [h:1], coherence: ttl, {}}}", channel.replace("main", "u")), ""),
+        (format!("kind: memcached, endpoints: [h:1], {channel}, delete: true}}"), ""),
+        (
+            format!("kind: redis, endpoints: [h:1], {channel}}}"),
+            "u.invalidation: these servers tell of changes themselves",
+        ),
+        (format!("kind: memory, {channel}}}"), "u.invalidation: kind memory needs no invalidation"),
+        (
+            format!("kind: redis, endpoints: [h:1], coherence: ttl, {channel}, delete: true}}"),
+            "u.invalidation.delete: delete belongs to kind memcached",
+        ),
+        (
+            format!("kind: memcached, endpoints: [h:1], {channel}1}}"),
+            "no upstream named \"main1\" | did you mean main?",
+        ),
+        (
+            format!("kind: memcached, endpoints: [h:1], {}}}", channel.replace("main", "u")),
+            "u.invalidation.upstream: upstream u passes no messages on: it is of kind memcached",
+        ),
+        (
+            "kind: memcached, endpoints: [h:1], invalidation: {channel: '', upstream: main}".to_owned(),
+            "u.invalidation.channel: the text is empty",
+        ),
+        (
+            "kind: memcached, endpoints: [h:1], invalidation: {upstream: main}".to_owned(),
+            "channel: this key is required",
+        ),
+        (
+            format!(
+                "kind: memcached, endpoints: [h:1], {channel}}}\n  v: {{kind: memcached, endpoints: [i:1], {channel}}}"
+            ),
+            "v.invalidation.channel: this is also the channel of upstream u",
+        ),
+    ];
+    for (upstream, words) in cases {
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams:\n  main: {{kind: redis, endpoints: [m:1]}}\n  u: {{{upstream}}}\n\
+             routes: [{{keys: ['*'], upstream: main}}]\n"
+        );
+        if words.is_empty() {
+            let config = good(&text);
+            assert_eq!(good(&config.to_string()).upstreams, config.upstreams, "{upstream}");
+        } else {
+            let found = faults(&text);
+            assert!(found.len() == 1 && found[0].contains(words), "{upstream} gave {found:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_password_file_gives_its_only_line() {
     let path = std::env::temp_dir().join(format!("larder-password-{}", std::process::id()));
     let text = format!(
