@@ -177,7 +177,7 @@ mod tests {
             (b"{\"base64\": [\"?\"]}", "base64: "),
             (b"[\"a\"] x", "trailing"),
             (b"[\"\xff\"]", "unicode"),
-            (b"[\"\\ud800\"]", "surrogate"),
+            (b"[\"\\ud800\"]", "hex escape"),
             (&[b'x'; MOST_BYTES + 1], "more than 1048576"),
         ] {
             let error = Message::read(text).unwrap_err();

@@ -118,7 +118,7 @@ fn an_invalidation_channel_stands_where_it_means_something() {
         ),
         (
             format!(
-                "kind: memcached, endpoints: [h:1], {channel}}}\n  v: {{kind: memcached, endpoints: [i:1], {channel}}}"
+                "kind: memcached, endpoints: [h:1], {channel}}}}}\n  v: {{kind: memcached, endpoints: [i:1], {channel}}}"
             ),
             "v.invalidation.channel: this is also the channel of upstream u",
         ),
