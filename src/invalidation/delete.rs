@@ -109,6 +109,12 @@ pub(super) async fn keep(app: Arc<App>, channel: Arc<Channel>) {
     }
 }
 
+/// The keys of one node.
+struct Part {
+    node: Arc<Node>,
+    keys: Vec<Box<[u8]>>,
+}
+
 /// Deletes each key at the node that owns it; which are left, and why.
 async fn attempt_all(
     app: &App,
@@ -119,18 +125,21 @@ async fn attempt_all(
     let Some(origin) = app.origin(channel.of) else { return (keys, "there is no such upstream".to_owned()) };
     let map = origin.map();
     wires.retain(|number, _| map.nodes().any(|node| node.number == *number));
-    let mut parts: HashMap<u32, (Arc<Node>, Vec<Box<[u8]>>)> = HashMap::new();
+    let mut parts: HashMap<u32, Part> = HashMap::new();
     let (mut left, mut why) = (Vec::new(), String::new());
     for key in keys {
         match map.owner(&key) {
-            Some(node) => parts.entry(node.number).or_insert_with(|| (Arc::clone(node), Vec::new())).1.push(key),
+            Some(node) => {
+                let part = || Part { node: Arc::clone(node), keys: Vec::new() };
+                parts.entry(node.number).or_insert_with(part).keys.push(key);
+            }
             None => {
                 why = origin.nobody();
                 left.push(key);
             }
         }
     }
-    for (node, keys) in parts.into_values() {
+    for Part { node, keys } in parts.into_values() {
         if let Err(error) = delete(&node, wires, &keys).await {
             wires.remove(&node.number);
             why = error;

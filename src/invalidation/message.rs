@@ -183,7 +183,7 @@ mod tests {
             let error = Message::read(text).unwrap_err();
             assert!(error.contains(words), "{}: {error}", text[..text.len().min(40)].escape_ascii());
         }
-        let deep = [b"[\"".repeat(1), b"[".repeat(100_000)].concat();
+        let deep = [b"[\"".to_vec(), b"[".repeat(100_000)].concat();
         assert!(Message::read(&deep).is_err());
     }
 

@@ -90,10 +90,11 @@ impl Waiting {
     fn take(&mut self) -> Vec<Vec<u8>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < BATCH.0
-            && let Some(message) = self.messages.pop_front_if(|message| bytes == 0 || bytes + message.len() <= BATCH.1)
+            && let Some(next) = self.messages.front()
+            && (bytes == 0 || bytes + next.len() <= BATCH.1)
         {
-            bytes += message.len();
-            batch.push(message);
+            bytes += next.len();
+            batch.extend(self.messages.pop_front());
         }
         self.bytes -= bytes;
         batch
