@@ -117,7 +117,8 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         inbox.post([Letter::Stop]);
     }
     let patience = Instant::now() + FAREWELL;
-    while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
+    let busy = || threads.iter().any(|thread| !thread.is_finished()) || !invalidation::has_told_all(&app);
+    while Instant::now() < patience && busy() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     if let Some(snapshot) = &snapshot {

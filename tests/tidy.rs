@@ -110,11 +110,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
-    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
     ("metrics", &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream"]),
+    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",
         &[

@@ -116,6 +116,11 @@ pub fn keep(app: &Arc<App>) {
     }
 }
 
+/// Whether everything that there was to tell has been told.
+pub fn has_told_all(app: &App) -> bool {
+    app.channels.iter().all(|channel| channel.outbox.is_empty())
+}
+
 // === impl Channel ===
 
 impl Channel {

@@ -39,6 +39,8 @@ pub(super) struct Outbox {
 struct Waiting {
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// Some have been taken and are being sent.
+    under_way: bool,
 }
 
 impl Outbox {
@@ -57,6 +59,17 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Whether all has been sent.
+    pub fn is_empty(&self) -> bool {
+        let waiting = self.lock();
+        waiting.messages.is_empty() && !waiting.under_way
+    }
+
+    /// What was taken has been sent.
+    fn sent(&self) {
+        self.lock().under_way = false;
+    }
+
     /// What is to be sent next; waits for it.
     async fn take(&self) -> Vec<Vec<u8>> {
         loop {
@@ -71,6 +84,7 @@ impl Outbox {
     /// Gives back what was not sent.
     fn give_back(&self, batch: Vec<Vec<u8>>) {
         let mut waiting = self.lock();
+        waiting.under_way = false;
         waiting.bytes += batch.iter().map(Vec::len).sum::<usize>();
         batch.into_iter().rev().for_each(|message| waiting.messages.push_front(message));
     }
@@ -97,6 +111,7 @@ impl Waiting {
             batch.extend(self.messages.pop_front());
         }
         self.bytes -= bytes;
+        self.under_way = !batch.is_empty();
         batch
     }
 }
@@ -112,6 +127,7 @@ pub(super) async fn keep(app: Arc<App>, channel: Arc<Channel>) {
         match send(&app, &channel, &mut line, &batch).await {
             Ok(()) => {
                 failures = 0;
+                channel.outbox.sent();
                 channel.tallies.published.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 if channel.said_mute.swap(false, Ordering::Relaxed) {
                     tracing::info!("invalidation channel '{}': own writes are told again", channel.name.escape_ascii());
@@ -183,6 +199,7 @@ mod tests {
         put(b"2");
         let batch = outbox.lock().take();
         assert_eq!(batch, [b"1", b"2"]);
+        assert!(!outbox.is_empty(), "they are under way");
         put(b"3");
         outbox.give_back(batch);
         assert_eq!(outbox.lock().messages, [b"1", b"2", b"3"]);

@@ -3,6 +3,7 @@
 //! The caches are Redis servers that are not asked for tracking (`coherence: ttl`), so that a test can look into them and change them
 //! behind Larder's back.
 
+mod load;
 mod losses;
 mod messages;
 mod writes;
