@@ -5,6 +5,7 @@
 
 mod load;
 mod losses;
+mod memcached;
 mod messages;
 mod writes;
 
