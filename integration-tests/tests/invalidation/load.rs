@@ -31,10 +31,10 @@ pub(super) fn load(larders: &[&Larder; 2], prefix: &str) {
     let done = AtomicBool::new(false);
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for half in 0..2 {
+        for (half, larder) in larders.iter().enumerate() {
             let (names, logs, done) = (&names, &logs, &done);
             scope.spawn(move || {
-                let mut client = larders[half].connect();
+                let mut client = larder.connect();
                 for version in 1u64.. {
                     if begun.elapsed() > SPAN {
                         break;
