@@ -104,7 +104,7 @@ fn explain_names_the_upstream_and_the_route_of_each_key() {
     let other = explained("GET other:a");
     assert!(other.contains("\nupstream: other at") && other.contains("route of other:a: other:*"), "{other}");
     let local = explained("GET local:a");
-    assert!(local.contains("\nupstream: local, in this process"), "{local}");
+    assert!(local.contains("\nupstream: memory, in this process, named local"), "{local}");
     let several = explained("MGET a other:a");
     assert!(several.contains("\nupstream: split over several, main and other"), "{several}");
     assert!(several.contains("\nroute of a: * (longest literal prefix), upstream main"), "{several}");

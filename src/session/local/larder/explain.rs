@@ -149,7 +149,7 @@ fn about_memory(
 ) {
     let (app, chosen) = (request.app(), request.state.database);
     let (name, database) = (app.upstream_name(number), app.database(number, chosen));
-    lines.push(format!("upstream: {name}, in this process, database {database}"));
+    lines.push(format!("upstream: memory, in this process, named {name}, database {database}"));
     for key in keys.iter().take(SHOWN).filter_map(|(at, _)| command.opt(*at)) {
         lines.push(format!("route of {}: {}", shown(key), route::choice(request.app(), key)));
     }
