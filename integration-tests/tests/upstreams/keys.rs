@@ -100,9 +100,14 @@ fn a_key_that_no_route_names_is_refused_and_nothing_of_its_command_is_done() {
     let three = Three::start_with("", "  - {keys: ['known:*'], upstream: main}\n", |settings| settings);
     let mut client = three.larder.connect();
     assert_eq!(client.say("SET known:1 v"), Reply::ok());
-    for words in
-        ["GET stranger", "SET stranger v", "MSET known:2 v stranger v", "MGET stranger other:a", "DEL other:a stranger"]
-    {
+    for words in [
+        "GET stranger",
+        "SET stranger v",
+        "MSET known:2 v stranger v",
+        "MGET stranger other:a",
+        "DEL other:a stranger",
+        "MSET known:3 v other:b v stranger v",
+    ] {
         refused_with(&mut client, words, "no route leads from the key 'stranger' to an upstream");
     }
     assert_eq!(keys(&three.main), ["known:1"]);

@@ -57,5 +57,8 @@ fn sessions_an_api_cache_locks_and_local_data_are_each_in_their_store_and_nowher
 
     let metrics = larder.metrics();
     assert_eq!(metrics.sum("larder_memory_upstream_keys"), 2.0);
-    assert_eq!(larder.say("MGET local:flags local:mixed"), Reply::Array(vec![Reply::bulk("on!"), Reply::bulk("piped")]));
+    assert_eq!(
+        larder.say("MGET local:flags local:mixed"),
+        Reply::Array(vec![Reply::bulk("on!"), Reply::bulk("piped")])
+    );
 }
