@@ -52,7 +52,8 @@ fn documented() -> Vec<(String, String, Vec<String>)> {
 #[test]
 fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
     let origin = Redis::start();
-    let redis = Larder::start_with(&Settings::new(origin.address()).section("near_cache: {warm_start: true}"));
+    let settings = Settings::new(origin.address()).section("near_cache: {warm_start: true}").upstream("coherence: ttl");
+    let redis = Larder::start_with(&settings.upstream("invalidation: {channel: changes, upstream: main}"));
     let memory = Larder::start_with(&Settings::memory());
     let rows = documented();
     assert!(rows.len() > 30, "{rows:?}");
@@ -69,6 +70,7 @@ fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
         "larder_runway_ratio",
         "larder_health_checks_total",
         "larder_retries_",
+        "larder_invalidation_",
     ];
     for (larder, others) in [(&redis, of_memory), (&memory, of_servers)] {
         let (status, page) = http(larder.admin(), "GET", "/metrics");
