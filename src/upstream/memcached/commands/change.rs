@@ -372,3 +372,6 @@ fn integer(value: i64) -> Vec<u8> {
     encode::integer(&mut out, value);
     out
 }
+
+#[cfg(test)]
+mod tests;
