@@ -10,6 +10,9 @@ use crate::clock::Micros;
 use crate::keyvalue::Now;
 use crate::resp::{Proto, encode};
 
+/// Words in a `SERVER_ERROR` that are about the node, and not about the command.
+const ILL: [&str; 5] = ["unavailable", "connect", "timeout", "timed out", "down"];
+
 /// One command's place at the node.
 #[derive(Debug)]
 pub(super) struct Desk<'a> {
@@ -144,19 +147,84 @@ impl Desk<'_> {
     pub(super) fn fail(&mut self, reply: &Reply<'_>) {
         let said = String::from_utf8_lossy(reply.value);
         let address = &self.server.address;
-        let down = ["unavailable", "connect", "timeout", "timed out", "down"];
-        let text = if said.contains("too large") {
+        let lower = said.to_ascii_lowercase();
+        let text = if lower.contains("too large") {
             format!(
                 "ERR the value is larger than the item limit (-I) of memcached at {address}; an older value is gone"
             )
-        } else if said.contains("out of memory") {
+        } else if lower.contains("out of memory") {
             format!("OOM memcached at {address} has no room: {said}")
-        } else if down.iter().any(|word| said.to_ascii_lowercase().contains(word)) {
+        } else if ILL.iter().any(|word| lower.contains(word)) {
             // A proxy of others speaks for a node that it cannot reach.
             format!("MASTERDOWN memcached at {address}: {said}")
         } else {
             format!("ERR memcached at {address}: {said}")
         };
         encode::error(self.reply, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{self, Address};
+    use crate::upstream::memcached::meta::{Flags, Kind};
+    use crate::upstream::{Breaker, breaker};
+
+    /// What the client is told when the node says this.
+    fn told(said: &str) -> String {
+        let server = Arc::new(Server::new(Address::Unix("/run/node".into()), None, Duration::from_secs(1)));
+        let (mut out, mut reply) = (Vec::new(), Vec::new());
+        let mut desk = Desk { out: &mut out, asked: 0, server: &server, proto: Proto::Resp2, reply: &mut reply };
+        desk.fail(&Reply { kind: Kind::ServerError, value: said.as_bytes(), flags: Flags::default() });
+        String::from_utf8(reply).expect("text")
+    }
+
+    fn counts_for_the_breaker(said: &str) -> bool {
+        let settings = config::Breaker {
+            failure_threshold: 1,
+            error_rate: 0.1,
+            window: Duration::from_secs(10),
+            min_requests: 1,
+            reset_timeout: Duration::from_secs(5),
+            half_open_probes: 1,
+        };
+        breaker::signal(told(said).as_bytes(), &Breaker::new(settings, Arc::default())).is_some()
+    }
+
+    #[test]
+    fn what_is_about_the_command_does_not_count_for_the_breaker() {
+        for said in [
+            "object too large for cache",
+            "out of memory storing object",
+            "out of memory writing get response",
+            "Out of memory during read",
+            "while deleting an item",
+            "",
+        ] {
+            assert!(!counts_for_the_breaker(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_says_that_the_node_is_ill_counts_for_the_breaker() {
+        for said in ["unavailable", "Connection refused", "timeout", "backend timed out", "server is down"] {
+            assert!(counts_for_the_breaker(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_error_of_the_node_names_it_and_has_a_code_that_clients_know() {
+        for (said, code) in [
+            ("object too large for cache", "-ERR "),
+            ("out of memory storing object", "-OOM "),
+            ("timeout", "-MASTERDOWN "),
+            ("something else", "-ERR "),
+        ] {
+            let told = told(said);
+            assert!(told.starts_with(code) && told.contains("/run/node") && told.ends_with("\r\n"), "{told}");
+        }
     }
 }
