@@ -1,19 +1,25 @@
 //! A node that dies, hangs and comes back.
 
+use std::io::Write;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use larder_integration_tests::client::encode;
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::memcached::Memcached;
 use larder_integration_tests::standing;
 use larder_integration_tests::wait;
 
 fn impatient(node: &Memcached) -> Larder {
-    let settings = Settings::memcached(&[node.address()])
+    Larder::start_with(&impatience(Settings::memcached(&[node.address()])))
+}
+
+pub(super) fn impatience(settings: Settings) -> Settings {
+    settings
         .upstream("connect_timeout: 200ms")
         .upstream("command_timeout: 300ms")
         .upstream("health_check: {interval: 100ms, timeout: 200ms}")
-        .upstream("breaker: {failure_threshold: 2, reset_timeout: 300ms, half_open_probes: 1}");
-    Larder::start_with(&settings)
+        .upstream("breaker: {failure_threshold: 2, reset_timeout: 300ms, half_open_probes: 1}")
 }
 
 #[test]
@@ -67,4 +73,47 @@ fn a_larder_that_is_started_before_its_node_serves_when_that_comes() {
     node.restart();
     standing::wait_for_normal(&larder);
     wait::until("it is served", || client.say("SET k v").error().is_none());
+}
+
+#[test]
+fn what_is_held_for_a_node_that_hangs_is_bounded() {
+    let node = Memcached::start();
+    let larder = impatient(&node);
+    assert_eq!(larder.say("SET k v").text().as_deref(), Some("OK"));
+    node.freeze();
+    assert_much_is_refused_in_time(&larder);
+    node.thaw();
+    standing::wait_for_normal(&larder);
+    wait::until("it is served again", || larder.say("SET k v").error().is_none());
+}
+
+/// 640 MB of writes in one go: each is answered by an error, the first soon, and they are not gathered in memory.
+pub(super) fn assert_much_is_refused_in_time(larder: &Larder) {
+    const WRITES: usize = 40_000;
+    let before = larder.process().resident_bytes();
+    let mut most = before;
+    let mut client = larder.connect();
+    let mut socket = client.stream().try_clone().expect("a second handle");
+    let begun = Instant::now();
+    let writer = thread::spawn(move || {
+        let value = [b'x'; 16 << 10];
+        for number in 0..WRITES {
+            let key = format!("key:{number}");
+            socket.write_all(&encode(&[b"SET".as_slice(), key.as_bytes(), &value])).expect("they are taken");
+        }
+    });
+    for number in 0..WRITES {
+        let reply = client.read();
+        assert!(reply.error().is_some(), "{reply:?}");
+        if number == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(2), "the first after {:?}", begun.elapsed());
+        }
+        if number % 500 == 0 {
+            most = most.max(larder.process().resident_bytes());
+        }
+    }
+    writer.join().expect("all were sent");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let grown = most - before;
+    assert!(grown < 256 << 20, "grew by {grown} bytes");
 }

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::standing::{self, Standing};
+use larder_integration_tests::wait;
 
-use super::NO_CACHE;
+use super::{NO_CACHE, failures};
 
 /// Answers `mn` as it should, and everything else with these bytes.
 fn liar(answer: &'static [u8]) -> SocketAddr {
@@ -23,8 +25,12 @@ fn liar(answer: &'static [u8]) -> SocketAddr {
 
 fn lie(stream: &TcpStream, answer: &[u8]) {
     let mut writer = stream;
-    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    while let Some(line) = lines.next() {
         let said = if line == "mn" { b"MN\r\n" } else { answer };
+        if line.starts_with("ms ") {
+            lines.next();
+        }
         if writer.write_all(said).is_err() {
             return;
         }
@@ -90,4 +96,45 @@ fn a_key_that_never_stands_still_is_given_up_in_words() {
     client.set_reply_timeout(Duration::from_secs(10));
     let reply = client.say("INCR k");
     assert!(reply.error().is_some_and(|text| text.contains("kept changing this key")), "{reply:?}");
+}
+
+/// Half of these commands fail, which would open any breaker.
+#[test]
+fn a_node_that_refuses_values_is_not_taken_for_one_that_is_ill() {
+    for (answer, code) in [
+        (&b"SERVER_ERROR object too large for cache\r\n"[..], "ERR "),
+        (b"SERVER_ERROR out of memory storing object\r\n", "OOM "),
+        (b"SERVER_ERROR something else\r\n", "ERR "),
+    ] {
+        let larder = Larder::start_with(&touchy(liar(answer)));
+        let mut client = larder.connect();
+        for number in 0..40 {
+            let reply = client.say(&format!("SET k {number}"));
+            assert!(reply.error().is_some_and(|text| text.starts_with(code)), "{reply:?}");
+        }
+        assert!(standing::standings(&larder).iter().all(Standing::is_normal), "{:?}", standing::standings(&larder));
+    }
+}
+
+#[test]
+fn a_node_that_says_that_it_cannot_serve_anybody_opens_its_breaker() {
+    let larder = Larder::start_with(&touchy(liar(b"SERVER_ERROR timeout\r\n")));
+    let mut client = larder.connect();
+    wait::until("the breaker opens", || {
+        client.say("SET k v");
+        standing::standings(&larder).iter().any(|standing| standing.breaker() == "open")
+    });
+}
+
+/// A breaker that opens at the second failure, and does not close for a while.
+fn touchy(node: SocketAddr) -> Settings {
+    let breaker = "breaker: {failure_threshold: 2, error_rate: 10%, min_requests: 10, reset_timeout: 1m}";
+    Settings::memcached(&[node]).upstream(breaker).section(NO_CACHE)
+}
+
+/// A node that takes everything and answers nothing, but for those who ask whether it is well.
+#[test]
+fn what_is_held_for_a_node_that_never_answers_is_bounded() {
+    let settings = failures::impatience(Settings::memcached(&[liar(b"")])).section(NO_CACHE);
+    failures::assert_much_is_refused_in_time(&Larder::start_with(&settings));
 }

@@ -6,7 +6,7 @@
 //! and while a command of several steps is at work, nothing that names its key passes it.
 //!
 //! What is held is bounded: no more commands are taken while [`MOST_UNDERWAY`] are under way or [`HIGH`] bytes wait on
-//! either side. One command may be larger than that, as in Redis.
+//! either side, or in between for a command in front. One command may be larger than that, as in Redis.
 
 use std::collections::VecDeque;
 use std::io;
@@ -57,6 +57,8 @@ pub struct Adapter {
     /// As many bytes are needed before it is worth looking again.
     wanted: usize,
     underway: VecDeque<Underway>,
+    /// Bytes of replies in `underway`, which wait for those in front of them.
+    waiting: usize,
     /// How many commands are done and gone: the number of the first in `underway`.
     gone: u64,
     /// Whom the node's next replies are for: a command's number, and how many.
@@ -93,6 +95,7 @@ impl Adapter {
             inbound: Vec::new(),
             wanted: 1,
             underway: VecDeque::new(),
+            waiting: 0,
             gone: 0,
             owed: VecDeque::new(),
             changing: Vec::new(),
@@ -107,6 +110,7 @@ impl Adapter {
         self.underway.len() < MOST_UNDERWAY
             && self.out.len() - self.sent < HIGH
             && self.replies.len() - self.taken < HIGH
+            && self.waiting < HIGH
     }
 
     /// Begins the commands in `input` that may begin.
@@ -191,6 +195,7 @@ impl Adapter {
             self.gone += 1;
             return;
         }
+        self.waiting += reply.len();
         self.underway.push_back(Underway { work, reply, done });
         self.owe(number, asked);
     }
@@ -245,6 +250,7 @@ impl Adapter {
         }
         let at = usize::try_from(number - self.gone).unwrap_or(usize::MAX);
         let Some(underway) = self.underway.get_mut(at) else { return Err(wrong("a reply to nothing")) };
+        let before = underway.reply.len();
         let mut desk = Desk {
             out: &mut self.out,
             asked: 0,
@@ -256,6 +262,7 @@ impl Adapter {
         let asked = desk.asked;
         underway.done = step == Step::Done;
         let changed = underway.done && underway.work.key().is_some();
+        self.waiting += underway.reply.len() - before;
         self.owe(number, asked);
         if step == Step::Done {
             if changed {
@@ -263,6 +270,7 @@ impl Adapter {
             }
             while let Some(done) = self.underway.front().filter(|first| first.done) {
                 self.replies.extend_from_slice(&done.reply);
+                self.waiting -= done.reply.len();
                 self.underway.pop_front();
                 self.gone += 1;
             }
@@ -435,14 +443,16 @@ impl AsyncWrite for Adapter {
                 return Poll::Pending;
             }
         }
-        // Whole commands are taken from where they lie; only what is left of one is copied.
-        let used = if this.input.is_empty() { this.begin_all(bytes)? } else { 0 };
-        this.input.extend_from_slice(&bytes[used..]);
+        // Whole commands are taken from where they lie; only a part of one is copied, or one that has to wait. The rest is
+        // left to whoever writes, and whose bound it counts for.
+        let mut used = if this.input.is_empty() { this.begin_all(bytes)? } else { 0 };
         if used == 0 {
+            used = bytes.len().min(HIGH);
+            this.input.extend_from_slice(&bytes[..used]);
             this.feed()?;
         }
         this.send(cx)?;
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(used))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -455,3 +465,6 @@ impl AsyncWrite for Adapter {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
