@@ -6,6 +6,7 @@ mod hostile;
 mod oracle;
 mod ring;
 mod times;
+mod tls;
 mod values;
 
 use larder_integration_tests::larder::{Larder, Settings};
