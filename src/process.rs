@@ -268,7 +268,11 @@ fn banner(app: &App) -> String {
             "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned()
         }
         Backend::Memory(_) => format!("{name} (memory in this process)"),
-        Backend::Servers(origin) => format!("{name} ({} at {})", origin.kind.name(), origin.model.address),
+        Backend::Servers(origin) => {
+            let more = app.config.upstreams.get(name).map_or(0, |upstream| upstream.endpoints.len().saturating_sub(1));
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{name} ({} at {}{more})", origin.kind.name(), origin.model.address)
+        }
     };
     let list: Vec<_> =
         app.upstreams.iter().zip(app.config.upstreams.keys()).map(|(of, name)| shown(of, name)).collect();

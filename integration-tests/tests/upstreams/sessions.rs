@@ -94,6 +94,20 @@ fn a_client_that_wants_to_hear_of_every_change_is_refused_where_some_upstream_te
 }
 
 #[test]
+fn info_tells_of_each_upstream() {
+    let three = Three::start();
+    three.larder.say("SET local:a 1");
+    let info = three.larder.say("INFO larder").text().expect("a text");
+    for line in [
+        "upstream:main",
+        "upstream_main:kind=redis,primaries=1,covered=yes,rung=normal",
+        "upstream_local:kind=memory,keys=1,",
+    ] {
+        assert!(info.lines().any(|told| told.starts_with(line)), "{line}: {info}");
+    }
+}
+
+#[test]
 fn explain_names_the_upstream_and_the_route_of_each_key() {
     let three = Three::start();
     let explained = |words: &str| {

@@ -12,8 +12,7 @@ use crate::app::{App, Backend};
 use crate::clock::Micros;
 use crate::ladder::{Rung, Standing};
 use crate::memory;
-use crate::origin::Node;
-use crate::origin::map::Primary;
+use crate::origin::{Node, Origin};
 use crate::resp::encode;
 use crate::upstream::tracked::Mode;
 
@@ -166,43 +165,68 @@ fn cluster(app: &App, out: &mut String) {
 
 fn larder(app: &App, out: &mut String) {
     field(out, "config_source", &app.source);
-    if app.routes.several {
-        let all: Vec<_> = app.config.upstreams.keys().map(String::as_str).collect();
-        field(out, "upstreams", all.join(","));
-    }
     match app.home() {
-        Backend::Memory(_) => {
-            field(out, "upstream", app.upstream_name(app.routes.home));
-        }
-        Backend::Servers(origin) => {
-            field(out, "upstream", &origin.name);
-            let map = origin.map();
-            let address = map.any().map_or(&origin.model.address, |node| &node.endpoint.address);
-            field(out, "upstream_kind", origin.kind.name());
-            field(out, "upstream_address", address);
-            field(out, "upstream_protocol", super::hello::digit(origin.proto()));
-            field(out, "upstream_primaries", map.primaries().len());
-            field(out, "coherence", coherence(map.any().and_then(|node| node.mode())));
-            let now = Micros::now();
-            let covered = |primary: &Primary| primary.node.coverage.holds(now);
-            let all = !map.primaries().is_empty() && map.primaries().iter().all(covered);
-            field(out, "covered", if all { "yes" } else { "no" });
-            let standing = |node: &Arc<Node>| {
-                let of = |number| origin.standing(node, app.ladders.get(number), now);
-                app.routes.ladders().map(of).max_by_key(|standing| standing.rung)
-            };
-            let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
-            let worst = nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL);
-            let degraded = worst.rung != Rung::Normal;
-            field(out, "rung", worst.rung.name());
-            let since = if degraded { now.since(worst.since).duration().as_secs() } else { 0 };
-            field(out, "rung_since_seconds", since);
-            field(out, "rung_forced", if origin.forced(now).is_some() { "yes" } else { "no" });
+        Backend::Memory(_) => field(out, "upstream", app.upstream_name(app.routes.home)),
+        Backend::Servers(origin) => home(app, origin, out),
+    }
+    if app.routes.several {
+        for (name, backend) in app.config.upstreams.keys().zip(&app.upstreams) {
+            field(out, &format!("upstream_{name}"), summary(app, backend));
         }
     }
     for (name, value) in figures(app) {
         line(out, format_args!("{name}:{}", digits(value)));
     }
+}
+
+/// The upstream for what concerns no key.
+fn home(app: &App, origin: &Origin, out: &mut String) {
+    let map = origin.map();
+    let address = map.any().map_or(&origin.model.address, |node| &node.endpoint.address);
+    field(out, "upstream", &origin.name);
+    field(out, "upstream_kind", origin.kind.name());
+    field(out, "upstream_address", address);
+    field(out, "upstream_protocol", super::hello::digit(origin.proto()));
+    field(out, "upstream_primaries", map.primaries().len());
+    field(out, "coherence", coherence(map.any().and_then(|node| node.mode())));
+    field(out, "covered", if covered(origin) { "yes" } else { "no" });
+    let (worst, now) = (worst(app, origin), Micros::now());
+    let degraded = worst.rung != Rung::Normal;
+    field(out, "rung", worst.rung.name());
+    field(out, "rung_since_seconds", if degraded { now.since(worst.since).duration().as_secs() } else { 0 });
+    field(out, "rung_forced", if origin.forced(now).is_some() { "yes" } else { "no" });
+}
+
+/// One upstream of several, in the manner of Redis's lines about databases.
+fn summary(app: &App, backend: &Backend) -> String {
+    match backend {
+        Backend::Memory(memory) => {
+            let keys: usize = (0..memory::DATABASES).map(|database| memory.keys(database)).sum();
+            format!("kind={},keys={keys},used_memory={}", backend.kind(), memory.used())
+        }
+        Backend::Servers(origin) => {
+            let covered = if covered(origin) { "yes" } else { "no" };
+            let (primaries, rung) = (origin.map().primaries().len(), worst(app, origin).rung.name());
+            format!("kind={},primaries={primaries},covered={covered},rung={rung}", backend.kind())
+        }
+    }
+}
+
+/// Whether what was read from every one of its primaries may be served.
+fn covered(origin: &Origin) -> bool {
+    let (map, now) = (origin.map(), Micros::now());
+    !map.primaries().is_empty() && map.primaries().iter().all(|primary| primary.node.coverage.holds(now))
+}
+
+/// Where the worst of its servers stands, on whatever ladder.
+fn worst(app: &App, origin: &Origin) -> Standing {
+    let (map, now) = (origin.map(), Micros::now());
+    let standing = |node: &Arc<Node>| {
+        let of = |number| origin.standing(node, app.ladders.get(number), now);
+        app.routes.ladders().map(of).max_by_key(|standing| standing.rung)
+    };
+    let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
+    nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL)
 }
 
 /// How coherence is kept, in a word.

@@ -13,6 +13,11 @@ pub(super) fn announce(endpoint: &Endpoint, mode: Mode) {
             upstream = %endpoint.upstream,
             "near-cache covered: {} pushes invalidations (CLIENT TRACKING)", endpoint.address
         ),
+        Mode::Ttl if matches!(endpoint.speaks, Speaks::Memcached(_)) => tracing::info!(
+            upstream = %endpoint.upstream,
+            "coherence: ttl: what others change in memcached at {} is seen when near_cache.untracked_ttl is over, or an \
+             invalidation channel tells of it", endpoint.address
+        ),
         Mode::Ttl => tracing::warn!(
             upstream = %endpoint.upstream,
             "coherence: ttl: {} does not push invalidations, so changes made by others are seen only when \
