@@ -135,6 +135,6 @@ fn touchy(node: SocketAddr) -> Settings {
 /// A node that takes everything and answers nothing, but for those who ask whether it is well.
 #[test]
 fn what_is_held_for_a_node_that_never_answers_is_bounded() {
-    let settings = failures::impatience(Settings::memcached(&[liar(b"")])).section(NO_CACHE);
+    let settings = failures::persistence(Settings::memcached(&[liar(b"")])).section(NO_CACHE);
     failures::assert_much_is_refused_in_time(&Larder::start_with(&settings));
 }
