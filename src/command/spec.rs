@@ -153,20 +153,26 @@ impl Flags {
     }
 }
 
-/// The number of the row for commands that are in no row.
+/// The name of the row for commands that are in no row, and its number, which is that of every row without columns.
+const UNKNOWN: &str = "(unknown)";
 const STRANGER: u16 = u16::MAX;
 
 impl Spec {
     /// Whether it stands for every command that nobody has told of.
     pub fn is_stranger(&self) -> bool {
-        self.number == STRANGER
+        &*self.name == UNKNOWN
+    }
+
+    /// Whether every primary of a cluster is told it, and every upstream where there are several.
+    pub fn is_for_all(&self) -> bool {
+        matches!(self.request, RequestPolicy::AllShards | RequestPolicy::AllNodes)
     }
 
     /// The row of a command that nobody has told of: sent to the upstream, and taken for a write of any key.
     pub(super) fn of_stranger() -> Self {
         Self {
             number: STRANGER,
-            name: "(unknown)".into(),
+            name: UNKNOWN.into(),
             arity: -1,
             flags: Flags::default(),
             keys: Box::default(),

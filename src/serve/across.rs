@@ -73,7 +73,7 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
     let bare = !has_keys(spec, command);
     let Some(transaction) = &state.transaction else {
         return match way {
-            Way::Forward if bare && is_for_all(spec) => Where::Done(everywhere(session, state, spec, command)),
+            Way::Forward if bare && spec.is_for_all() => Where::Done(everywhere(session, state, spec, command)),
             // It may be for any of them; the first key will tell.
             Way::Leased(Lease::Transaction) if bare => at(transactional(app)),
             _ => at(number),
@@ -97,6 +97,10 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
     }
     let backend = app.backend(number);
     match begun {
+        _ if bare && spec.is_for_all() && effect(spec, command) == Effect::Everything => {
+            let name = spec.name.to_ascii_uppercase();
+            refuse(state, format!("CROSSSLOT {name} concerns every upstream, and a transaction is carried out by one"))
+        }
         _ if bare => at(begun.unwrap_or_else(|| transactional(app))),
         Some(begun) if begun != number => {
             let (first, other) = (app.upstream_name(begun), app.upstream_name(number));
@@ -128,11 +132,6 @@ fn has_keys(spec: &Spec, command: &Command<'_>) -> bool {
     let mut any = false;
     for_each_key(spec, command, |_, _| any = true);
     any
-}
-
-/// Whether it is told to every upstream: a cluster would tell all of its primaries.
-fn is_for_all(spec: &Spec) -> bool {
-    matches!(spec.request, RequestPolicy::AllShards | RequestPolicy::AllNodes)
 }
 
 /// The upstream on which a transaction without a key would run: the home upstream, or the first that has transactions.

@@ -76,8 +76,8 @@ pub(super) fn serve(
     }
     let map = session.worker.map(origin);
     let begins = way == Way::Leased(Lease::Transaction);
-    if begins && map.is_split() && &*spec.name == "multi" {
-        // Its first key will tell which node it needs.
+    if begins && &*spec.name == "multi" && transaction::waits_for_a_key(session, &map) {
+        // That will tell which node it needs.
         return Verdict::GoOn;
     }
     let Needs { worst, mixed } = needs(session, state.now, origin, &map, spec, command);

@@ -155,6 +155,12 @@ pub(super) fn send(
         encode::error(state.replies.now(), &text);
         return Flow::Next;
     }
+    // What is watched has a connection of its own. What goes other ways must neither overtake what was sent there nor be
+    // overtaken by it: the transaction has to see it.
+    let watches = state.transaction.as_ref().is_some_and(|transaction| transaction.lease.is_some());
+    if watches && state.lane_owed > 0 {
+        return Flow::Stall;
+    }
     let app = &session.worker.app;
     let mut ready = Vec::with_capacity(parts.len());
     let mut preface = Vec::new();
@@ -214,6 +220,7 @@ pub(super) fn send(
     // FLUSHALL reaches the nodes at different moments. What is written behind it, and moves from a node that was flushed to
     // one that was not, would go with it.
     state.drain_first |= effect(spec, whole) == Effect::Everything;
+    state.drain_lanes |= watches;
     let mut lanes = Vec::with_capacity(ready.len());
     for (index, source) in ready.into_iter().enumerate() {
         match source {

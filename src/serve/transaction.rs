@@ -56,6 +56,13 @@ pub(super) fn serve(
     if transaction.lease.as_ref().is_some_and(|lease| lease.lane.congested()) {
         return Some(Flow::Stall);
     }
+    if transaction.phase == Phase::Watching && state.drain_lanes {
+        // Something was sent past its connection.
+        if state.lane_owed > 0 {
+            return Some(Flow::Stall);
+        }
+        state.drain_lanes = false;
+    }
     match transaction.phase {
         Phase::Ending if begins_or_ends => Some(follow(session, state, origin, spec, command)),
         Phase::Ending => Some(Flow::Stall),
@@ -208,7 +215,7 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
 }
 
 /// Whether only a key says which node a transaction is for.
-fn waits_for_a_key(session: &Session, map: &Map) -> bool {
+pub(super) fn waits_for_a_key(session: &Session, map: &Map) -> bool {
     map.is_split() || session.worker.app.routes.several
 }
 

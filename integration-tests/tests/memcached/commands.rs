@@ -8,6 +8,7 @@ use larder_integration_tests::dice::Dice;
 use larder_integration_tests::larder::{Larder, Settings};
 use larder_integration_tests::memcached::Memcached;
 use larder_integration_tests::redis::Redis;
+use larder_integration_tests::reply::Reply;
 
 use super::uncached;
 
@@ -317,4 +318,24 @@ fn cached_reads_see_own_writes_and_spare_the_node() {
     let replies: Vec<_> = (0..200).map(|_| client.say("GET k")).collect();
     assert!(replies.windows(2).all(|pair| pair[0] == pair[1]));
     assert!(asked() - before < 20, "{} reads reached the node", asked() - before);
+}
+
+#[test]
+fn explain_says_what_the_node_does_not_serve() {
+    let (_node, larder) = uncached();
+    for (words, served) in [
+        ("GET k", true),
+        ("FLUSHALL", true),
+        ("PING", true),
+        ("PUBLISH c m", true),
+        ("HSET k f v", false),
+        ("SCAN 0", false),
+        ("MULTI", false),
+        ("BLPOP k 0", false),
+    ] {
+        let reply = larder.say(&format!("LARDER EXPLAIN {words}"));
+        let lines: Vec<String> = reply.items().expect("lines").iter().filter_map(Reply::text).collect();
+        let refused = lines.iter().any(|line| line.starts_with("served: no: the memcached upstream"));
+        assert_eq!(!refused, served, "{words}: {lines:?}");
+    }
 }

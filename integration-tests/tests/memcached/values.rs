@@ -96,6 +96,21 @@ fn values_come_back_whole_up_to_the_items_limit_and_beyond_it_the_error_says_so(
 }
 
 #[test]
+fn what_does_not_fit_behind_a_value_is_not_appended_and_the_error_says_why() {
+    let (node, larder) = uncached();
+    let mut client = larder.connect();
+    let most = vec![b'x'; 1_000_000];
+    assert_eq!(client.call(&[&b"SET"[..], b"k", &most]).text().as_deref(), Some("OK"));
+    let before = node.connect().stat("cmd_get");
+    let refused = client.call(&[&b"APPEND"[..], b"k", &most]);
+    let text = refused.error().expect("too large");
+    assert!(text.contains("item limit (-I)") && text.contains("as it was"), "{text}");
+    assert!(node.connect().stat("cmd_get") - before < 5, "nobody else has changed it");
+    assert_eq!(client.say("STRLEN k").integer(), Some(1_000_000));
+    assert_eq!(client.say("APPEND k y").integer(), Some(1_000_001));
+}
+
+#[test]
 fn a_node_without_room_says_oom() {
     let node = Memcached::start_with(&["-M", "-m", "8"]);
     let larder = Larder::start_with(&Settings::memcached(&[node.address()]).section(NO_CACHE));

@@ -124,3 +124,22 @@ fn a_larder_that_starts_while_all_are_away_knows_what_the_one_before_had_of_each
     });
     assert!(client.say("GET other:a").error().is_some());
 }
+
+#[test]
+fn transactions_of_the_others_go_on_while_the_home_upstream_is_away() {
+    let mut three = Three::start_with(QUICK, REST, |settings| settings);
+    let mut client = three.larder.connect();
+    three.main.kill();
+    wait::until("its ladder acts", || {
+        client.say("GET none").error().is_some_and(|error| error.starts_with("MASTERDOWN upstream 'main'"))
+    });
+    let replies = client.pipeline(&["MULTI", "SET other:a 1", "INCR other:a", "EXEC"]);
+    assert_eq!(replies[3].items().map(<[Reply]>::len), Some(2), "{replies:?}");
+    assert_eq!(three.other.say("GET other:a"), Reply::bulk("2"));
+    for transaction in [vec!["MULTI", "SET a 1", "EXEC"], vec!["MULTI", "PING", "EXEC"]] {
+        let replies = client.pipeline(&transaction);
+        assert!(replies[2].error().is_some_and(|error| error.starts_with("EXECABORT")), "{replies:?}");
+    }
+    // And none is under way any more.
+    assert_eq!(client.say("GET other:a"), Reply::bulk("2"));
+}

@@ -124,4 +124,10 @@ fn explain_names_the_upstream_and_the_route_of_each_key() {
     assert!(several.contains("\nroute of a: * (longest literal prefix), upstream main"), "{several}");
     let refused = explained("RENAME a other:a");
     assert!(refused.contains("\nserved: no: its keys belong to the upstreams main and other"), "{refused}");
+    let told = explained("FLUSHALL");
+    assert!(told.contains("\nupstream: told to all that serve it: local, main, other"), "{told}");
+    let told = explained("SCRIPT FLUSH");
+    assert!(told.contains("\nupstream: told to all that serve it: main, other"), "{told}");
+    let known = explained("EVAL script 1 other:a");
+    assert!(known.starts_with("command: eval\n") && known.contains("\nupstream: other at"), "{known}");
 }

@@ -75,6 +75,46 @@ fn watched_keys_fail_a_transaction_on_their_upstream_and_others_are_served_meanw
 }
 
 #[test]
+fn what_is_split_behind_watch_is_seen_by_the_transaction_behind_it() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    for (split, value) in [("MSET a 5 other:a 5", Some("5")), ("DEL a other:a", None), ("FLUSHALL", None)] {
+        for _ in 0..20 {
+            client.say("SET a 1");
+            let replies = client.pipeline(&["WATCH a", split, "MULTI", "INCR a", "EXEC", "GET a"]);
+            assert!(replies[4].error().is_none() && replies[4].items().is_none(), "{split} has changed a: {replies:?}");
+            assert_eq!(replies[5].text().as_deref(), value, "{split}");
+        }
+    }
+    // Nor does it overtake what was sent to the connection that watches, and a read behind it sees it.
+    for number in 0..20 {
+        let number = number.to_string();
+        let (set, mset) = (format!("SET a {number}"), format!("MSET a {number}9 other:a 1"));
+        let replies = client.pipeline(&["WATCH a", &set, "MGET a other:a", &mset, "GET a", "UNWATCH", "GET a"]);
+        assert_eq!(replies[2].items().and_then(|items| items[0].text()).as_deref(), Some(&*number), "{replies:?}");
+        assert_eq!(replies[4].text(), Some(format!("{number}9")), "{replies:?}");
+        assert_eq!(replies[6].text(), Some(format!("{number}9")), "{replies:?}");
+    }
+}
+
+#[test]
+fn what_concerns_every_upstream_is_no_part_of_a_transaction() {
+    let three = Three::start();
+    let mut client = three.larder.connect();
+    client.say("MSET a 1 other:a 2 local:a 3");
+    for flush in ["FLUSHALL", "FLUSHDB"] {
+        for queued in [vec!["MULTI", flush, "EXEC"], vec!["MULTI", "SET a 9", flush, "EXEC"]] {
+            let replies = client.pipeline(&queued);
+            let refused = replies[queued.len() - 2].error().unwrap_or_default();
+            assert!(refused.starts_with(&format!("CROSSSLOT {flush}")), "{replies:?}");
+            let end = replies[queued.len() - 1].error().unwrap_or_default();
+            assert!(end.starts_with("EXECABORT"), "{replies:?}");
+        }
+    }
+    assert_eq!(client.say("MGET a other:a local:a"), list(&["1", "2", "3"].map(Reply::bulk)));
+}
+
+#[test]
 fn blocking_commands_wait_at_the_upstream_of_their_keys() {
     let three = Three::start();
     let waiter = {

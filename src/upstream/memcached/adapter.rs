@@ -8,7 +8,7 @@
 //! What is held is bounded: no more commands are taken while [`MOST_UNDERWAY`] are under way or [`HIGH`] bytes wait on
 //! either side, or in between for a command in front. One command may be larger than that, as in Redis.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub struct Adapter {
     gone: u64,
     /// Whom the node's next replies are for: a command's number, and how many.
     owed: VecDeque<(u64, usize)>,
-    /// Commands of several steps, with their keys.
-    changing: Vec<(u64, Box<[u8]>)>,
+    /// The keys of commands of several steps: each has one at most.
+    changing: HashSet<Box<[u8]>>,
     replies: Vec<u8>,
     taken: usize,
     ended: bool,
@@ -98,7 +98,7 @@ impl Adapter {
             waiting: 0,
             gone: 0,
             owed: VecDeque::new(),
-            changing: Vec::new(),
+            changing: HashSet::new(),
             replies: Vec::new(),
             taken: 0,
             ended: false,
@@ -163,7 +163,7 @@ impl Adapter {
         }
         let all = command.is(0, "flushall") || command.is(0, "flushdb") || command.is(0, "exec");
         // (A value that reads like the key makes it wait, too. That is harmless, and rare.)
-        all || self.changing.iter().any(|(_, key)| command.args(1).any(|arg| arg == &**key))
+        all || command.args(1).any(|arg| self.changing.contains(arg))
     }
 
     fn begin(&mut self, command: &Command<'_>) {
@@ -188,7 +188,7 @@ impl Adapter {
         let asked = desk.asked;
         self.proto = desk.proto;
         if let Some(key) = work.key() {
-            self.changing.push((number, key.into()));
+            self.changing.insert(key.into());
         }
         let done = matches!(work, Work::Answered);
         if done && front {
@@ -261,13 +261,14 @@ impl Adapter {
         let step = underway.work.take(&reply, &mut desk);
         let asked = desk.asked;
         underway.done = step == Step::Done;
-        let changed = underway.done && underway.work.key().is_some();
         self.waiting += underway.reply.len() - before;
+        if underway.done
+            && let Some(key) = underway.work.key()
+        {
+            self.changing.remove(key);
+        }
         self.owe(number, asked);
         if step == Step::Done {
-            if changed {
-                self.changing.retain(|(changing, _)| *changing != number);
-            }
             while let Some(done) = self.underway.front().filter(|first| first.done) {
                 self.replies.extend_from_slice(&done.reply);
                 self.waiting -= done.reply.len();

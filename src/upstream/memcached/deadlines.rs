@@ -4,7 +4,7 @@
 //! really ends. A connection of its own deletes it then, if it is still the same value (its number, `c`) and its life is
 //! still as short as it was given: an extension by anybody else (`mg T`) does not change the number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,8 @@ pub(super) struct Deadlines {
 struct Known {
     keys: HashMap<Box<[u8]>, Entry>,
     order: BTreeMap<(Micros, u64), Box<[u8]>>,
+    /// Keys that are deleted, and until when they stay known.
+    settled: VecDeque<(Micros, Box<[u8]>, u64)>,
     numbers: u64,
 }
 
@@ -61,7 +63,7 @@ impl Deadlines {
         let mut known = self.known();
         known.remove(key);
         if known.keys.len() >= MOST {
-            known.drop_last();
+            known.make_room();
         }
         known.numbers += 1;
         let number = known.numbers;
@@ -127,13 +129,25 @@ impl Deadlines {
         due
     }
 
-    /// These are deleted, or left to their safety net.
-    fn settle(&self, due: &[(Box<[u8]>, Entry)]) {
+    /// These are deleted, but those in the places `alive`. What is deleted stays known `until` then: what the node said of it
+    /// before may still be on its way to a reader.
+    fn settle(&self, due: Vec<(Box<[u8]>, Entry)>, alive: &[usize], until: Micros) {
         let mut known = self.known();
-        for (key, entry) in due {
-            if known.keys.get(key).is_some_and(|now| now.number == entry.number) {
-                known.keys.remove(key);
+        for (place, (key, Entry { number, .. })) in due.into_iter().enumerate() {
+            if alive.contains(&place) {
+                known.drop_entry(&key, number);
+            } else {
+                known.settled.push_back((until, key, number));
             }
+        }
+        self.count.store(known.keys.len(), Ordering::Relaxed);
+    }
+
+    /// Forgets what no reader can come upon any more.
+    fn tidy(&self, now: Micros) {
+        let mut known = self.known();
+        while known.settled.front().is_some_and(|(until, ..)| *until < now) {
+            known.drop_settled();
         }
         self.count.store(known.keys.len(), Ordering::Relaxed);
     }
@@ -154,9 +168,25 @@ impl Known {
         }
     }
 
-    fn drop_last(&mut self) {
-        if let Some((_, key)) = self.order.pop_last() {
+    /// Makes room for one key.
+    fn make_room(&mut self) {
+        if !self.settled.is_empty() {
+            self.drop_settled();
+        } else if let Some((_, key)) = self.order.pop_last() {
             self.keys.remove(&key);
+        }
+    }
+
+    fn drop_settled(&mut self) {
+        if let Some((_, key, number)) = self.settled.pop_front() {
+            self.drop_entry(&key, number);
+        }
+    }
+
+    /// Forgets a key, unless it has got another end since.
+    fn drop_entry(&mut self, key: &[u8], number: u64) {
+        if self.keys.get(key).is_some_and(|now| now.number == number) {
+            self.keys.remove(key);
         }
     }
 }
@@ -166,11 +196,13 @@ pub(super) async fn keep(server: Arc<Server>) {
     let deadlines = &server.deadlines;
     let mut stream = None;
     loop {
+        deadlines.tidy(Micros::now());
         let Some(next) = deadlines.next() else {
             if tokio::time::timeout(IDLE, deadlines.sooner.notified()).await.is_ok() {
                 continue;
             }
             deadlines.kept.store(false, Ordering::Release);
+            deadlines.tidy(Micros::NEVER);
             // One may have come in between, and whoever noted it saw that somebody was there.
             if deadlines.next().is_none() || deadlines.kept.swap(true, Ordering::AcqRel) {
                 return;
@@ -186,29 +218,34 @@ pub(super) async fn keep(server: Arc<Server>) {
         }
         let due = deadlines.due(now);
         let work = delete(&server, &mut stream, &due);
-        if !matches!(tokio::time::timeout(server.timeout, work).await, Ok(Ok(()))) {
-            // The safety net takes them.
-            stream = None;
-        }
-        deadlines.settle(&due);
+        let alive = match tokio::time::timeout(server.timeout, work).await {
+            Ok(Ok(alive)) => alive,
+            _ => {
+                // The safety net takes them.
+                stream = None;
+                (0..due.len()).collect()
+            }
+        };
+        deadlines.settle(due, &alive, Micros::now().plus(Micros::of(server.timeout)));
     }
 }
 
-async fn delete(server: &Server, stream: &mut Option<Stream>, due: &[(Box<[u8]>, Entry)]) -> io::Result<()> {
+/// The places of those that somebody else has given more time.
+async fn delete(server: &Server, stream: &mut Option<Stream>, due: &[(Box<[u8]>, Entry)]) -> io::Result<Vec<usize>> {
     if stream.is_none() {
         *stream = Some(net::connect(&server.address, server.tls.as_ref()).await?);
     }
-    let Some(stream) = stream else { return Ok(()) };
+    let Some(stream) = stream else { return Ok(Vec::new()) };
     let mut out = Vec::new();
     for (key, _) in due {
         Request::get(&mut out, key).flags(" t c").end();
     }
-    let mut ours = Vec::new();
+    let (mut ours, mut alive) = (Vec::new(), Vec::new());
     converse(stream, &out, due.len(), |number, kind, flags| {
         let cas = due[number].1.cas;
         let short = flags.ttl.is_some_and(|ttl| (0..=SAFETY_NET).contains(&ttl));
-        if kind == Kind::Done && flags.cas == Some(cas) && short {
-            ours.push(number);
+        if kind == Kind::Done && flags.cas == Some(cas) {
+            if short { ours.push(number) } else { alive.push(number) }
         }
     })
     .await?;
@@ -217,7 +254,8 @@ async fn delete(server: &Server, stream: &mut Option<Stream>, due: &[(Box<[u8]>,
         let (key, entry) = &due[*number];
         Request::delete(&mut out, key).only_if(entry.cas).end();
     }
-    converse(stream, &out, ours.len(), |_, _, _| {}).await
+    converse(stream, &out, ours.len(), |_, _, _| {}).await?;
+    Ok(alive)
 }
 
 /// Sends requests and hands on what each reply says.
@@ -268,10 +306,16 @@ mod tests {
         let due = deadlines.due(Micros(101));
         assert_eq!(due.iter().map(|(key, entry)| (&**key, entry.cas)).collect::<Vec<_>>(), [(&b"soon"[..], 2)]);
         assert_eq!(deadlines.left(b"soon", Some(2), Micros(101)), Some(Micros(0)), "over, though not deleted yet");
-        deadlines.settle(&due);
-        assert_eq!(deadlines.left(b"soon", Some(2), Micros(101)), None);
+        deadlines.settle(due, &[], Micros(120));
+        deadlines.tidy(Micros(120));
+        assert_eq!(deadlines.left(b"soon", Some(2), Micros(120)), Some(Micros(0)), "a reader may be told late");
+        deadlines.tidy(Micros(121));
+        assert_eq!(deadlines.left(b"soon", Some(2), Micros(121)), None);
         assert_eq!(deadlines.left(b"late", Some(1), Micros(250)), Some(Micros(50)));
         assert_eq!(deadlines.left(b"late", Some(9), Micros(250)), None);
+        deadlines.settle(deadlines.due(Micros(301)), &[0], Micros(320));
+        assert_eq!(deadlines.left(b"late", Some(1), Micros(301)), None, "somebody has given it more time");
+        assert!(deadlines.is_empty());
     }
 
     #[test]
@@ -285,7 +329,8 @@ mod tests {
         let due = deadlines.due(Micros(201));
         assert_eq!((due.len(), due[0].1.cas), (1, 3));
         deadlines.note(b"k", 4, Micros(300));
-        deadlines.settle(&due);
+        deadlines.settle(due, &[], Micros(202));
+        deadlines.tidy(Micros(203));
         assert!(!deadlines.is_empty(), "a later end is another");
     }
 
@@ -298,5 +343,14 @@ mod tests {
         assert_eq!(deadlines.known().keys.len(), MOST);
         assert_eq!(deadlines.known().order.len(), MOST);
         assert_eq!(deadlines.left(b"0", Some(1), Micros(0)), None);
+        // Those that are over give way, too.
+        for _ in 0..=MOST / BATCH {
+            deadlines.settle(deadlines.due(Micros(2_000_000)), &[], Micros(9_000_000));
+        }
+        for number in 0..10u64 {
+            deadlines.note(format!("new {number}").as_bytes(), 1, Micros(3_000_000 + number));
+        }
+        assert_eq!(deadlines.known().keys.len(), MOST);
+        assert_eq!(deadlines.known().order.len(), 10);
     }
 }

@@ -7,7 +7,7 @@ use super::deadlines;
 use super::expiry::Life;
 use super::meta::{self, Reply, Request};
 use crate::clock::Micros;
-use crate::keyvalue::Now;
+use crate::keyvalue::{Now, Refusal};
 use crate::resp::{Proto, encode};
 
 /// Words in a `SERVER_ERROR` that are about the node, and not about the command.
@@ -141,6 +141,15 @@ impl Desk<'_> {
     /// Replies with a number.
     pub(super) fn integer(&mut self, value: i64) {
         encode::integer(self.reply, value);
+    }
+
+    /// What is appended does not fit behind what is there.
+    pub(super) fn too_large(&self) -> Refusal {
+        Refusal::of(format!(
+            "ERR the whole value would be larger than the item limit (-I) of memcached at {}, or there is no room for it; \
+             the key is as it was",
+            self.server.address
+        ))
     }
 
     /// Replies with the node's error, in words that say which node and what to do.

@@ -15,7 +15,7 @@ use crate::resp::{Command, encode};
 use crate::route::{Destination, Policy};
 use crate::serve::gate;
 use crate::session::State;
-use crate::upstream::tracked::Mode;
+use crate::upstream::{memcached, tracked::Mode};
 
 /// Keys that are looked into; of a command with more, the rest is counted.
 const SHOWN: usize = 32;
@@ -132,6 +132,9 @@ fn about_destination(
             return;
         }
     };
+    if keys.is_empty() && way(spec, command) == Way::Forward && app.routes.several && spec.is_for_all() {
+        return lines.push(format!("upstream: told to all that serve it: {}", route::all_that_serve(app, spec)));
+    }
     match app.backend(number) {
         Backend::Memory(_) => about_memory(number, (spec, command), keys, request, lines),
         Backend::Servers(origin) => about_origin(origin, spec, command, keys, request, lines),
@@ -184,6 +187,13 @@ fn about_origin(
         state.database,
         user(app, &request.session.client),
     ));
+    if !origin.is_redis() && matches!(way(spec, command), Way::Forward | Way::Leased(_)) {
+        let served = memcached::serves(&spec.name) || super::super::pubsub::is_of_hub(&spec.name);
+        if !served {
+            let kind = origin.kind.name();
+            lines.push(format!("served: no: the {kind} upstream knows commands on strings and keys only"));
+        }
+    }
     lines.push(about_coverage(node, now));
     let policies: Vec<&Policy> =
         keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();

@@ -47,6 +47,8 @@ pub(in crate::upstream::memcached) struct Change {
     key: Box<[u8]>,
     what: What,
     looks: u32,
+    /// The version that the node did not append to.
+    refused: Option<u64>,
     stage: Stage,
 }
 
@@ -88,7 +90,7 @@ struct Kept {
 
 impl Change {
     pub(super) fn begin(key: &[u8], what: What, desk: &mut Desk<'_>) -> Work {
-        let mut change = Self { key: key.into(), what, looks: 0, stage: Stage::Looking };
+        let mut change = Self { key: key.into(), what, looks: 0, refused: None, stage: Stage::Looking };
         change.look(desk);
         Work::Change(Box::new(change))
     }
@@ -174,6 +176,9 @@ impl Change {
                 encode::error(desk.reply, &text);
                 return Step::Done;
             }
+            if reply.kind == Kind::NotStored {
+                self.refused = writing.before;
+            }
             self.look(desk);
             return Step::More;
         }
@@ -234,6 +239,10 @@ impl Change {
                 let Some(cas) = cas else {
                     return Ok(Some(self.create(tail, Life::FOREVER, integer(len as i64), desk)));
                 };
+                if self.refused == Some(cas) {
+                    // Nobody else was quicker: this is how the node says that the whole does not fit.
+                    return Err(desk.too_large());
+                }
                 Request::set(desk.out, &self.key, tail).flags(" MA c").only_if(cas).value(tail);
                 desk.asked += 1;
                 Ok(Some(Writing { answer: integer(len as i64), before: Some(cas), ..Writing::default() }))

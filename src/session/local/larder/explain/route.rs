@@ -2,6 +2,7 @@
 
 use super::{seconds, shown};
 use crate::app::App;
+use crate::command::Spec;
 use crate::config::{Pattern, Stale};
 use crate::route::Policy;
 
@@ -29,6 +30,12 @@ pub(super) fn choice(app: &App, key: &[u8]) -> String {
         None if app.routes.several => format!("{pattern}, no upstream"),
         _ => pattern,
     }
+}
+
+/// The names of the upstreams that serve a command which is told to all of them.
+pub(super) fn all_that_serve(app: &App, spec: &Spec) -> String {
+    let serving = app.config.upstreams.keys().zip(&app.upstreams).filter(|(_, backend)| backend.serves(spec));
+    serving.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The patterns with a longer literal prefix whose rest is not the key's.
