@@ -19,6 +19,8 @@ use serde::Deserialize;
 pub const MOST_BYTES: usize = 1 << 20;
 /// Longest message that Larder makes; a write of more keys is told in several.
 const MOST_OWN_BYTES: usize = 64 << 10;
+/// Longest key that Larder names; six bytes stand for one that does not print. That a longer one has changed is told as if all had.
+const LONGEST_OWN_KEY: usize = 128 << 10;
 
 /// What has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +79,10 @@ impl Message {
 
     /// The messages that tell of a change to these keys, each of a bounded size.
     pub fn of_keys(keys: &[Box<[u8]>], from: &str) -> Vec<Vec<u8>> {
+        if keys.iter().any(|key| key.len() > LONGEST_OWN_KEY) {
+            // Nobody would read a message with it.
+            return vec![Self::of_everything(from)];
+        }
         let mut messages = Vec::new();
         let (mut texts, mut others, mut size) = (Vec::new(), Vec::new(), 0);
         for key in keys {
@@ -197,6 +203,20 @@ mod tests {
         let huge: Vec<Box<[u8]>> = vec![vec![b'k'; 2 * MOST_OWN_BYTES].into(), b"k".to_vec().into()];
         assert_eq!(Message::of_keys(&huge, "me").len(), 2);
         assert!(Message::of_keys(&[], "me").is_empty());
+    }
+
+    #[test]
+    fn a_key_is_told_in_a_message_that_can_be_read_however_long_it_is_and_whatever_is_in_it() {
+        for byte in [b'k', 0, 0xff] {
+            for length in [MOST_OWN_BYTES, LONGEST_OWN_KEY, LONGEST_OWN_KEY + 1, MOST_BYTES] {
+                let key: Box<[u8]> = vec![byte; length].into();
+                let messages = Message::of_keys(&[b"short".as_slice().into(), key.clone()], "me");
+                let told: Vec<Message> = messages.iter().map(|message| Message::read(message).unwrap()).collect();
+                let named = told.iter().any(|message| message.keys.iter().any(|told| **told == *key));
+                let all = told.iter().any(|message| message.prefixes.iter().any(Vec::is_empty));
+                assert!(named || all, "{length} times {byte}");
+            }
+        }
     }
 
     proptest! {

@@ -86,7 +86,14 @@ fn what_is_split_behind_watch_is_seen_by_the_transaction_behind_it() {
             assert_eq!(replies[5].text().as_deref(), value, "{split}");
         }
     }
-    // Nor does it overtake what was sent to the connection that watches, and a read behind it sees it.
+    // Nor does it overtake EXEC.
+    for number in 0..20 {
+        let set = format!("SET a {number}");
+        let replies = client.pipeline(&["MULTI", &set, "EXEC", "MGET a other:a", "MSET a x other:a x", "GET a"]);
+        assert_eq!(replies[3].items().and_then(|items| items[0].text()), Some(number.to_string()), "{replies:?}");
+        assert_eq!(replies[5], Reply::bulk("x"), "{replies:?}");
+    }
+    // Nor what was sent to the connection that watches, and a read behind it sees it.
     for number in 0..20 {
         let number = number.to_string();
         let (set, mset) = (format!("SET a {number}"), format!("MSET a {number}9 other:a 1"));

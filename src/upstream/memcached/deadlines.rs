@@ -62,9 +62,7 @@ impl Deadlines {
     pub(super) fn note(&self, key: &[u8], cas: u64, at: Micros) -> bool {
         let mut known = self.known();
         known.remove(key);
-        if known.keys.len() >= MOST {
-            known.make_room();
-        }
+        while known.keys.len() >= MOST && known.make_room() {}
         known.numbers += 1;
         let number = known.numbers;
         let first = known.order.first_key_value().is_none_or(|((first, _), _)| at < *first);
@@ -168,13 +166,14 @@ impl Known {
         }
     }
 
-    /// Makes room for one key.
-    fn make_room(&mut self) {
+    /// Forgets one key, or one that was forgotten before; whether there was any.
+    fn make_room(&mut self) -> bool {
         if !self.settled.is_empty() {
             self.drop_settled();
-        } else if let Some((_, key)) = self.order.pop_last() {
-            self.keys.remove(&key);
+            return true;
         }
+        let last = self.order.pop_last();
+        last.as_ref().is_some_and(|(_, key)| self.keys.remove(key).is_some())
     }
 
     fn drop_settled(&mut self) {

@@ -21,7 +21,7 @@ pub(super) fn announce(endpoint: &Endpoint, mode: Mode) {
         Mode::Ttl => tracing::warn!(
             upstream = %endpoint.upstream,
             "coherence: ttl: {} does not push invalidations, so changes made by others are seen only when \
-             near_cache.untracked_ttl is over", endpoint.address
+             near_cache.untracked_ttl is over, or they are told on an invalidation channel", endpoint.address
         ),
     }
 }
