@@ -187,6 +187,12 @@ fn everywhere(session: &Rc<Session>, state: &mut State, spec: &Spec, command: &C
     for (number, backend) in app.upstreams.iter().enumerate() {
         let nodes = match backend {
             _ if !backend.serves(spec) => continue,
+            // It has but one database: there is nothing to be emptied in another.
+            Backend::Servers(origin)
+                if !origin.is_redis() && &*spec.name == "flushdb" && origin.database(state.database) != 0 =>
+            {
+                continue;
+            }
             Backend::Memory(_) => vec![At::Memory(number as u16)],
             Backend::Servers(origin) => {
                 let map = session.worker.map(origin);

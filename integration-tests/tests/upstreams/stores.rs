@@ -62,3 +62,21 @@ fn sessions_an_api_cache_locks_and_local_data_are_each_in_their_store_and_nowher
         Reply::Array(vec![Reply::bulk("on!"), Reply::bulk("piped")])
     );
 }
+
+#[test]
+fn a_database_that_memcached_does_not_have_is_emptied_elsewhere_all_the_same() {
+    let (main, node) = (Redis::start(), Memcached::start());
+    let settings = Settings::new(main.address())
+        .beside(&format!("api: {{kind: memcached, endpoints: [\"{}\"]}}", node.address()))
+        .section("routes:\n  - {keys: ['api:*'], upstream: api}\n  - {keys: ['*'], upstream: main}\n");
+    let larder = Larder::start_with(&settings);
+    larder.until_normal();
+    let mut client = larder.connect();
+    let replies =
+        client.pipeline(&["SET a 0", "SET api:a 0", "SELECT 1", "SET a 1", "FLUSHDB", "EXISTS a", "GET api:a"]);
+    assert_eq!(replies[4..6], [Reply::ok(), Reply::Integer(0)]);
+    assert!(replies[6].error().is_some_and(|error| error.contains("DB index")), "{replies:?}");
+    let replies = client.pipeline(&["SELECT 0", "GET a", "GET api:a", "FLUSHDB", "EXISTS a", "EXISTS api:a"]);
+    assert_eq!(replies[1..3], [Reply::bulk("0"), Reply::bulk("0")]);
+    assert_eq!(replies[3..], [Reply::ok(), Reply::Integer(0), Reply::Integer(0)]);
+}
