@@ -14,10 +14,10 @@
 //! While the subscription is up and proves itself, entries of the upstream may live as long as their route says; when it is lost nothing
 //! that it covered is fresh any more, and until it is back the short lives of `near_cache.untracked_ttl` hold ([`Channel::cover`]).
 //!
-//! * [`message`]: what is said on a channel.
-//! * [`listen`]: the subscription, and what comes of a message.
-//! * [`publish`]: what Larder says itself.
-//! * [`delete`]: keys that are deleted at the nodes because a message said so.
+//! * `message`: what is said on a channel.
+//! * `listen`: the subscription, and what comes of a message.
+//! * `publish`: what Larder says itself.
+//! * `delete`: keys that are deleted at the nodes because a message said so.
 
 mod delete;
 mod listen;
