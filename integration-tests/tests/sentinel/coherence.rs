@@ -20,7 +20,9 @@ fn is_retryable(error: &str) -> bool {
 fn assert_coherent(report: &Report) {
     eprintln!("{report}");
     assert!(report.violations.is_empty(), "promises were broken:\n{report}");
-    assert!(report.write_errors.is_empty() && report.read_errors.is_empty(), "commands were refused:\n{report}");
+    // The router beside Larder closes a connection to the former primary when it is next used, however late that is.
+    let mut refused = report.write_errors.iter().chain(&report.read_errors);
+    assert!(refused.all(|error| error.contains("Origin: closed")), "commands were refused:\n{report}");
     assert!(report.reads > 1000 && report.writes > 100, "hardly anything happened:\n{report}");
     let wrong: Vec<_> = report.errors_in_doubt.iter().filter(|error| !is_retryable(error)).take(3).collect();
     assert!(wrong.is_empty(), "not to be repeated: {wrong:?}");
