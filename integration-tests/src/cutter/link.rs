@@ -136,7 +136,12 @@ impl Shared {
         };
         let mut left: VecDeque<&[u8]> = VecDeque::from([bytes]);
         while let Some(next) = left.pop_front() {
-            match self.flow(link, direction) {
+            let flow = self.flow(link, direction);
+            // What was held when the link was closed is lost with it; its sockets may be open for a moment yet.
+            if link.is_closed() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            match flow {
                 Flow::Pass | Flow::Hold => to.write_all(next)?,
                 Flow::Swallow => {}
                 flow @ Flow::Delay(time) => {
@@ -144,6 +149,7 @@ impl Shared {
                     // The rule may have become another one meanwhile: then it is not this one's to decide.
                     match self.flow(link, direction) {
                         Flow::Swallow => {}
+                        _ if link.is_closed() => {}
                         _ => to.write_all(next)?,
                     }
                 }
