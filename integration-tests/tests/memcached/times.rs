@@ -76,17 +76,19 @@ fn an_end_does_not_hit_what_has_come_after_it() {
 fn more_than_thirty_days_are_no_date_in_the_past() {
     let (node, larder) = uncached();
     let mut client = larder.connect();
+    // A date is counted from memcached's own clock, which ticks late on a busy machine.
+    let about = |seconds: i64| seconds - 3..=seconds + 3;
     for seconds in [2_592_000_i64, 2_592_001, 10_000_000] {
         client.call(&["SET", "k", "v", "EX", &seconds.to_string()]);
         assert_eq!(client.say("GET k").text().as_deref(), Some("v"));
         let left = node.connect().ttl("k").expect("a key");
-        assert!((seconds - 2..=seconds + 1).contains(&left), "{seconds}: {left}");
+        assert!(about(seconds).contains(&left), "{seconds}: {left}");
         client.call(&["SET", "e", "v"]);
         client.call(&["EXPIRE", "e", &seconds.to_string()]);
         assert_eq!(client.say("GET e").text().as_deref(), Some("v"));
         client.call(&["SET", "e", "w", "KEEPTTL"]);
         let left = client.say("TTL e").integer().expect("a time");
-        assert!((seconds - 2..=seconds + 1).contains(&left), "{seconds}: {left}");
+        assert!(about(seconds).contains(&left), "{seconds}: {left}");
     }
 }
 
