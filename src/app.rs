@@ -1,6 +1,6 @@
 //! What the workers share: the composition root's one structure.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -11,12 +11,14 @@ use crate::cache::hotkeys::Hot;
 use crate::command::{Spec, Table};
 use crate::config::{Config, Kind};
 use crate::counters::Counters;
+use crate::events::Events;
 use crate::inbox::Inbox;
 use crate::invalidation::Channels;
 use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::memory::Memory;
-use crate::origin::Origin;
+use crate::orders::Orders;
+use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
 use crate::route::Routes;
 use crate::session::clients::Clients;
@@ -45,6 +47,8 @@ pub struct App {
     pub near: NearCache,
     /// Where commands go, in the order of the upstreams' names: the place of each is its number.
     pub upstreams: Vec<Backend>,
+    /// For each of them, in which of its databases a client is.
+    pub databases: Vec<Databases>,
     /// The channels on which changes are told where an upstream tells of none.
     pub channels: Channels,
     /// Which clients want to hear of changes to what they have read.
@@ -71,8 +75,25 @@ pub struct App {
     pub run_id: String,
     /// Clients turned away because there were too many.
     pub refused: AtomicU64,
-    /// The process is ending.
-    pub stopping: AtomicBool,
+    /// What has happened of late.
+    pub events: Events,
+    /// Where the process as a whole is asked for something.
+    pub orders: Orders,
+    pub(crate) at_stage: AtomicU8,
+}
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// It accepts no clients yet.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It accepts no clients any more, and those that it has may finish.
+    Draining,
+    /// It ends.
+    Ending,
 }
 
 /// Where commands go.
@@ -134,14 +155,27 @@ impl App {
 
     /// The database in which clients start (`upstreams.*.database` of the home upstream).
     pub fn home_database(&self) -> u32 {
-        self.config.upstreams.values().nth(usize::from(self.routes.home)).map_or(0, |upstream| upstream.database)
+        self.databases[usize::from(self.routes.home)].own
     }
 
-    /// Which of an upstream's databases a client is in that has chosen this one; see [`Origin::database`].
+    /// Which of an upstream's databases a client is in that has chosen this one.
     pub fn database(&self, number: u16, chosen: u32) -> u32 {
-        let own =
-            || self.config.upstreams.values().nth(usize::from(number)).map_or(chosen, |upstream| upstream.database);
-        if self.routes.several && chosen == self.home_database() { own() } else { chosen }
+        self.databases[usize::from(number)].of(chosen)
+    }
+
+    /// What the process is doing.
+    pub fn stage(&self) -> Stage {
+        match self.at_stage.load(Ordering::Acquire) {
+            0 => Stage::Starting,
+            1 => Stage::Serving,
+            2 => Stage::Draining,
+            _ => Stage::Ending,
+        }
+    }
+
+    /// It goes on to a later stage; never back.
+    pub fn enter(&self, stage: Stage) {
+        self.at_stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
     /// The sum of one counter over all workers.

@@ -3,27 +3,29 @@
 use std::io::Write;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::app::{App, Backend};
+use crate::app::{App, Backend, Stage};
 use crate::cache::NearCache;
 use crate::cli::Loaded;
 use crate::clock::Micros;
 use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
 use crate::counters::Counters;
+use crate::events::{self, Events};
 use crate::inbox::{Inbox, Letter};
 use crate::invalidation::{self, Channels};
 use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::listener::{self, Listener};
 use crate::memory::Memory;
-use crate::origin::Origin;
+use crate::orders::{Order, Orders, Outcome};
+use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
 use crate::route::Routes;
 use crate::session::clients::Clients;
@@ -110,9 +112,21 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     for listener in listeners {
         tokio::spawn(accept(listener, Arc::clone(&app)));
     }
-    let signal = ended.await;
-    tracing::info!("{signal}: stopping");
-    app.stopping.store(true, Ordering::Release);
+    app.enter(Stage::Serving);
+    let mut orders = app.orders.hear().ok_or("somebody else carries out the orders")?;
+    let by = loop {
+        tokio::select! {
+            signal = &mut ended => break signal,
+            Some(order) = orders.recv() => match order {
+                Order::Drain { by } => break by,
+                Order::Reload { told, .. } => {
+                    let _ = told.send(Outcome::Refused(vec!["reloading is not built yet".to_owned()]));
+                }
+            },
+        }
+    };
+    app.events.info(events::Kind::Process, None, format!("{by}: stopping"));
+    app.enter(Stage::Ending);
     for inbox in &app.inboxes {
         inbox.post([Letter::Stop]);
     }
@@ -170,13 +184,15 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
     let ladders = Ladders::of(&config);
     let routes = Routes::of(&config, &ladders);
     let home = config.upstreams.values().nth(usize::from(routes.home)).ok_or("no upstream is configured")?;
-    let first_database = home.database;
+    let first = home.database;
+    let databases: Vec<_> =
+        config.upstreams.values().map(|upstream| Databases { first, own: upstream.database }).collect();
     let mut upstreams = Vec::new();
     for (number, (name, upstream)) in (0..).zip(&config.upstreams) {
         let mut backend = backend(number, name, upstream)?;
         if let Backend::Servers(origin) = &mut backend {
             origin.takes_logins = number == routes.home;
-            origin.first_database.0 = first_database;
+            origin.databases = databases[usize::from(number)];
         }
         upstreams.push(backend);
     }
@@ -188,6 +204,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
         upstreams,
+        databases,
         channels: Channels::of(&config),
         register: Register::default(),
         broadcasts: Broadcasts::default(),
@@ -201,7 +218,9 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         started: (Instant::now(), SystemTime::now()),
         run_id: run_id(),
         refused: AtomicU64::new(0),
-        stopping: AtomicBool::new(false),
+        events: Events::default(),
+        orders: Orders::default(),
+        at_stage: AtomicU8::default(),
         config,
         source,
     })

@@ -43,6 +43,8 @@ pub use limits::{Limits, Workers};
 pub use listener::{Address, Admin, Listener, ListenerTls};
 pub use near_cache::NearCache;
 pub use pattern::Pattern;
+#[cfg(test)]
+pub(crate) use ring::{DISTRIBUTIONS, HASHES};
 pub use ring::{Distribution, KeyHash, Ring};
 pub use route::{OnMiss, ReadFrom, Route, RouteCache, Stale};
 pub use secret::Secret;

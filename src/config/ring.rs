@@ -57,10 +57,10 @@ pub enum KeyHash {
 }
 
 /// The words of the file.
-pub(super) const DISTRIBUTIONS: [(&str, Distribution); 2] =
+pub(crate) const DISTRIBUTIONS: [(&str, Distribution); 2] =
     [("ketama", Distribution::Ketama), ("ketama-unweighted", Distribution::KetamaUnweighted)];
 
-pub(super) const HASHES: [(&str, KeyHash); 8] = [
+pub(crate) const HASHES: [(&str, KeyHash); 8] = [
     ("md5", KeyHash::Md5),
     ("fnv1a_64", KeyHash::Fnv1a64),
     ("fnv1a_32", KeyHash::Fnv1a32),

@@ -65,14 +65,32 @@ pub struct Origin {
     pub verdicts: Verdicts,
     /// Clients log in here: it is the home upstream. The others are spoken to as the configuration says, whoever asks.
     pub takes_logins: bool,
-    /// Where clients begin, and in which of its own databases they are then (`upstreams.*.database`).
-    pub first_database: (u32, u32),
+    /// Which of its databases a client is in.
+    pub databases: Databases,
     /// What it has told of itself.
     pub learned: ArcSwap<Learned>,
     /// Somebody has reason to believe that the map is no longer right.
     pub doubt: Notify,
     /// There is a new map.
     pub mapped: Notify,
+}
+
+/// In which database of an upstream a client is. Where it begins, the configuration says for each upstream
+/// (`upstreams.*.database`); with SELECT it chooses the same number everywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Databases {
+    /// The number that a client has which has chosen none: that of the home upstream.
+    pub first: u32,
+    /// The database of this upstream that it is in then.
+    pub own: u32,
+}
+
+impl Databases {
+    /// The database of a client that has chosen this number.
+    #[inline]
+    pub fn of(self, chosen: u32) -> u32 {
+        if chosen == self.first { self.own } else { chosen }
+    }
 }
 
 impl Origin {
@@ -104,7 +122,7 @@ impl Origin {
             changes: AtomicU64::new(0),
             verdicts: Verdicts::default(),
             takes_logins: false,
-            first_database: (upstream.database, upstream.database),
+            databases: Databases { first: upstream.database, own: upstream.database },
             learned: ArcSwap::from_pointee(Learned { databases: DATABASES, ..Learned::default() }),
             doubt: Notify::new(),
             mapped: Notify::new(),
@@ -197,14 +215,6 @@ impl Origin {
     /// The map is as of this epoch.
     pub fn note_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
-    }
-
-    /// Which of its databases a client is in that has chosen this one. Where a client begins, the configuration says for each
-    /// upstream; with SELECT it chooses the same number everywhere.
-    #[inline]
-    pub fn database(&self, chosen: u32) -> u32 {
-        let (first, own) = self.first_database;
-        if chosen == first { own } else { chosen }
     }
 
     /// Whether its servers pass on messages, run scripts and lend connections: those of Redis do.

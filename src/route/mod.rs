@@ -35,6 +35,8 @@ pub struct Routes {
 /// Where a command is to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
+    /// By the home upstream: it names no key.
+    Home,
     /// By this upstream.
     One(u16),
     /// By several: its keys lie on these two, and perhaps on others.
@@ -117,22 +119,20 @@ impl Routes {
     }
 
     fn by_keys(&self, spec: &Spec, command: &Command<'_>) -> Destination {
-        let mut found = None;
+        let mut found = Destination::Home;
         // (The names of shard channels are no keys: they stand where the messages are.)
-        if !spec.flags.has(Flags::PUBSUB) {
-            for_each_key(spec, command, |at, _| {
-                found = Some(match (found, self.find(command.arg(at)).upstream) {
-                    (Some(Destination::Nowhere(first)), _) => Destination::Nowhere(first),
-                    (_, None) => Destination::Nowhere(at),
-                    (None, Some(upstream)) => Destination::One(upstream),
-                    (Some(Destination::One(first)), Some(other)) if first != other => {
-                        Destination::Several(first, other)
-                    }
-                    (Some(before), _) => before,
-                });
-            });
-        }
-        found.unwrap_or(Destination::One(self.home))
+        let channels = spec.flags.has(Flags::PUBSUB);
+        for_each_key(spec, command, |at, _| {
+            let upstream = if channels { Some(self.home) } else { self.find(command.arg(at)).upstream };
+            found = match (found, upstream) {
+                (Destination::Nowhere(first), _) => Destination::Nowhere(first),
+                (_, None) => Destination::Nowhere(at),
+                (Destination::Home, Some(upstream)) => Destination::One(upstream),
+                (Destination::One(first), Some(other)) if first != other => Destination::Several(first, other),
+                (before, _) => before,
+            };
+        });
+        found
     }
 
     /// The upstream that a key belongs to; of one that no route names, the home upstream.

@@ -11,7 +11,7 @@ use super::forward::{must_drain, own_place};
 use super::scatter::{self, At, Part};
 use super::{Flow, transaction};
 use crate::app::{App, Backend};
-use crate::command::{Access, Effect, Lease, Quoted, RequestPolicy, Spec, Way, effect, for_each_key};
+use crate::command::{Access, Effect, Lease, Quoted, Spec, Way, effect};
 use crate::memory::Memory;
 use crate::resp::{Command, encode};
 use crate::route::Destination;
@@ -58,7 +58,10 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
         };
         Where::Done(Flow::Next)
     };
-    let number = match app.routes.destination(spec, command) {
+    let destination = app.routes.destination(spec, command);
+    let bare = destination == Destination::Home;
+    let number = match destination {
+        Destination::Home => app.routes.home,
         Destination::One(number) => number,
         Destination::Nowhere(at) => return refuse(state, nowhere(command.arg(at))),
         Destination::Several(first, other) if queues || spec.split_step().is_none() => {
@@ -70,7 +73,6 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
         Destination::Several(..) => return Where::Done(by_keys(session, state, spec, command)),
     };
     let at = |number: u16| Where::At(number, app.backend(number));
-    let bare = !has_keys(spec, command);
     let Some(transaction) = &state.transaction else {
         return match way {
             Way::Forward if bare && spec.is_for_all() => Where::Done(everywhere(session, state, spec, command)),
@@ -128,12 +130,6 @@ fn nowhere(key: &[u8]) -> String {
     )
 }
 
-fn has_keys(spec: &Spec, command: &Command<'_>) -> bool {
-    let mut any = false;
-    for_each_key(spec, command, |_, _| any = true);
-    any
-}
-
 /// The upstream on which a transaction without a key would run: the home upstream, or the first that has transactions.
 fn transactional(app: &App) -> u16 {
     let redis = |number: &u16| app.origin(*number).is_some_and(|origin| origin.is_redis());
@@ -189,7 +185,7 @@ fn everywhere(session: &Rc<Session>, state: &mut State, spec: &Spec, command: &C
             _ if !backend.serves(spec) => continue,
             // It has but one database: there is nothing to be emptied in another.
             Backend::Servers(origin)
-                if !origin.is_redis() && &*spec.name == "flushdb" && origin.database(state.database) != 0 =>
+                if !origin.is_redis() && &*spec.name == "flushdb" && origin.databases.of(state.database) != 0 =>
             {
                 continue;
             }
@@ -201,19 +197,13 @@ fn everywhere(session: &Rc<Session>, state: &mut State, spec: &Spec, command: &C
                     encode::error(state.replies.now(), &origin.nobody());
                     return Flow::Next;
                 }
-                let replicas = spec.request == RequestPolicy::AllNodes;
-                let primaries = map.primaries().iter();
-                let nodes = primaries.flat_map(|primary| {
-                    std::iter::once(&primary.node).chain(primary.replicas.iter().filter(|_| replicas && map.is_split()))
-                });
-                nodes.map(|node| At::Node(Arc::clone(node))).collect()
+                scatter::concerned(&map, spec).map(|node| At::Node(Arc::clone(node))).collect()
             }
         };
         let part = |at| Some(Part { at, request: Quoted::new(command.args(0))?, slot: None });
         parts.extend(nodes.into_iter().filter_map(part));
     }
-    let pick = state.now.0 ^ session.id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    match spec.response.how(pick) {
+    match spec.response.how(scatter::pick(session, state)) {
         Some(how) if !parts.is_empty() => scatter::send(session, state, (spec, command), parts, how),
         _ => {
             session.worker.counters.errors.add(1);

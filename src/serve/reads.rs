@@ -113,7 +113,7 @@ impl<'a> Ask<'a> {
     }
 
     fn database(&self, state: &State) -> u32 {
-        self.origin.database(state.database)
+        self.origin.databases.of(state.database)
     }
 
     fn policy(&self, key: &[u8]) -> Option<&'a Policy> {

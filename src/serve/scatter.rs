@@ -16,6 +16,7 @@ use super::forward::{fence, lane, own_place, own_place_of_write};
 use super::{Flow, across, degraded, scan, tracked};
 use crate::app::Backend;
 use crate::command::{Effect, Quoted, RequestPolicy, Spec, effect};
+use crate::origin::map::Primary;
 use crate::origin::{Map, Node, Origin};
 use crate::resp::gather::{Gather, How, Others};
 use crate::resp::{Command, encode};
@@ -51,7 +52,6 @@ pub(super) fn serve(
     spec: &Spec,
     command: &Command<'_>,
 ) -> Option<Flow> {
-    let pick = state.now.0 ^ session.id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let whole = || Quoted::new(command.args(0));
     let (parts, how) = match spec.request {
         RequestPolicy::Default => return None,
@@ -62,15 +62,11 @@ pub(super) fn serve(
             (parts, spec.response.how_by_keys(places))
         }
         RequestPolicy::AllShards | RequestPolicy::AllNodes => {
-            let replicas = spec.request == RequestPolicy::AllNodes;
             let mut parts = Vec::new();
-            for primary in map.primaries() {
-                let nodes = std::iter::once(&primary.node).chain(primary.replicas.iter().filter(|_| replicas));
-                for node in nodes {
-                    parts.push(Some(Part { at: At::Node(Arc::clone(node)), request: whole()?, slot: None }));
-                }
+            for node in concerned(map, spec) {
+                parts.push(Some(Part { at: At::Node(Arc::clone(node)), request: whole()?, slot: None }));
             }
-            (parts, spec.response.how(pick))
+            (parts, spec.response.how(pick(session, state)))
         }
         RequestPolicy::Special if &*spec.name == "scan" => {
             return Some(scan::scan(session, state, origin, map, command));
@@ -91,6 +87,20 @@ pub(super) fn serve(
         return Some(Flow::Next);
     };
     Some(send(session, state, (spec, command), parts, how))
+}
+
+/// The nodes that a command is told which all shards, or all nodes, are told.
+pub(super) fn concerned<'a>(map: &'a Map, spec: &Spec) -> impl Iterator<Item = &'a Arc<Node>> {
+    let replicas = spec.request == RequestPolicy::AllNodes && map.is_split();
+    let all = move |primary: &'a Primary| {
+        std::iter::once(&primary.node).chain(primary.replicas.iter().filter(move |_| replicas))
+    };
+    map.primaries().iter().flat_map(all)
+}
+
+/// A number by which one of several replies is chosen.
+pub(super) fn pick(session: &Session, state: &State) -> u64 {
+    state.now.0 ^ session.id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Where the keys of each part stood.

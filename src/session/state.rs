@@ -181,7 +181,7 @@ impl State {
     pub fn identity(&self, origin: &Origin) -> Identity {
         let login = self.credentials.as_ref().filter(|_| origin.takes_logins);
         let credentials = login.or(origin.model.credentials.as_ref()).cloned();
-        Identity { database: origin.database(self.database), proto: self.proto, credentials }
+        Identity { database: origin.databases.of(self.database), proto: self.proto, credentials }
     }
 
     /// The number of the map of an upstream by which the last command was sent there.

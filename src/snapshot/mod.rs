@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::app::App;
+use crate::app::{App, Stage};
 use crate::cache::near::tally;
 use crate::clock::Micros;
 use crate::command::Spec;
@@ -128,7 +128,7 @@ impl Snapshot {
     fn write_changes(&self, app: &App) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // While the process ends, the last writing is `finish`'s, when nothing changes any more.
-        if last.changes != Some(app.near.changes()) && !app.stopping.load(Ordering::Acquire) {
+        if last.changes != Some(app.near.changes()) && app.stage() != Stage::Ending {
             self.write(app, &mut last);
         }
     }

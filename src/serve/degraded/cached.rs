@@ -154,7 +154,7 @@ impl<'a> Search<'a> {
         let query = Query {
             hash,
             upstream: origin.number,
-            database: origin.database(state.database) as u16,
+            database: origin.databases.of(state.database) as u16,
             command: row.number,
             key,
             args,

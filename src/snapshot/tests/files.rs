@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::app::Stage;
 
 /// A directory that is gone afterwards.
 struct Directory(PathBuf);
@@ -127,7 +128,7 @@ fn the_file_is_written_only_when_something_has_changed() {
     app.near.invalidate(0, b"k", crate::cache::near::Cause::Operator);
     snapshot.write_changes(&app);
     assert!(written());
-    app.stopping.store(true, Ordering::Release);
+    app.enter(Stage::Ending);
     keep_something(&app);
     snapshot.write_changes(&app);
     assert!(!written(), "the last one is written when the workers have ended");

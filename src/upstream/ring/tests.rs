@@ -5,23 +5,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Ring as Rule;
+use crate::config::{DISTRIBUTIONS, HASHES, Ring as Rule};
 
 const VECTORS: &str = include_str!("vectors.txt");
-
-const DISTRIBUTIONS: [(&str, Distribution); 2] =
-    [("ketama", Distribution::Ketama), ("ketama-unweighted", Distribution::KetamaUnweighted)];
-
-const HASHES: [(&str, KeyHash); 8] = [
-    ("md5", KeyHash::Md5),
-    ("fnv1a_64", KeyHash::Fnv1a64),
-    ("fnv1a_32", KeyHash::Fnv1a32),
-    ("fnv1_64", KeyHash::Fnv164),
-    ("fnv1_32", KeyHash::Fnv132),
-    ("crc32", KeyHash::Crc32),
-    ("crc32a", KeyHash::Crc32a),
-    ("one_at_a_time", KeyHash::OneAtATime),
-];
 
 fn named<T: Copy>(word: &str, names: &[(&str, T)]) -> T {
     names.iter().find(|(name, _)| *name == word).unwrap_or_else(|| panic!("{word} is not known")).1

@@ -114,6 +114,7 @@ fn about_destination(
 ) {
     let app = request.app();
     let number = match app.routes.destination(spec, command) {
+        Destination::Home => app.routes.home,
         Destination::One(number) => number,
         Destination::Nowhere(at) => {
             let key = shown(command.opt(at).unwrap_or_default());
