@@ -5,22 +5,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::cache::NearCache;
 use crate::cache::hotkeys::Hot;
 use crate::command::{Spec, Table};
-use crate::config::{Config, Kind};
+use crate::config::Kind;
 use crate::counters::Counters;
 use crate::events::Events;
 use crate::inbox::Inbox;
 use crate::invalidation::Channels;
-use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::memory::Memory;
 use crate::orders::Orders;
 use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
-use crate::route::Routes;
+use crate::rules::Rules;
 use crate::session::clients::Clients;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
@@ -29,16 +29,16 @@ use crate::upstream::memcached;
 /// Everything that is shared.
 #[derive(Debug)]
 pub struct App {
-    /// What was asked for.
-    pub config: Config,
+    /// What is asked for now; a reload replaces it as a whole.
+    pub(crate) rules: ArcSwap<Rules>,
+    /// The number of the set that each worker goes by.
+    pub(crate) taken: Vec<AtomicU64>,
+    /// A worker goes by another set now.
+    pub taken_news: Notify,
     /// Where the configuration came from, for people.
     pub source: String,
     /// Command table; replaced when the upstream tells of more commands.
     pub table: ArcSwap<Table>,
-    /// Key pattern -> policy.
-    pub routes: Routes,
-    /// What is answered while a node is down.
-    pub ladders: Ladders,
     /// How far the cache would carry.
     pub runway: Runway,
     /// Clients that keep replies have been given some that were not fresh.
@@ -47,6 +47,12 @@ pub struct App {
     pub near: NearCache,
     /// Where commands go, in the order of the upstreams' names: the place of each is its number.
     pub upstreams: Vec<Backend>,
+    /// Their names.
+    pub names: Vec<String>,
+    /// The upstream for what concerns no key.
+    pub home: u16,
+    /// There are several upstreams.
+    pub several: bool,
     /// For each of them, in which of its databases a client is.
     pub databases: Vec<Databases>,
     /// The channels on which changes are told where an upstream tells of none.
@@ -106,6 +112,24 @@ pub enum Backend {
 }
 
 impl App {
+    /// What is asked for now. For those who have time: a worker goes by the set that it holds.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// A worker goes by this set from now on.
+    pub fn rules_taken(&self, worker: u16, number: u64) {
+        if let Some(taken) = self.taken.get(usize::from(worker)) {
+            taken.store(number, Ordering::Release);
+            self.taken_news.notify_one();
+        }
+    }
+
+    /// Whether every worker goes by this set or a newer one.
+    pub fn all_go_by(&self, number: u64) -> bool {
+        self.taken.iter().all(|taken| taken.load(Ordering::Acquire) >= number)
+    }
+
     /// An upstream by its number.
     #[inline]
     pub fn backend(&self, number: u16) -> &Backend {
@@ -116,7 +140,7 @@ impl App {
     /// The upstream for what concerns no key.
     #[inline]
     pub fn home(&self) -> &Backend {
-        self.backend(self.routes.home)
+        self.backend(self.home)
     }
 
     /// The same, if it has servers.
@@ -150,12 +174,12 @@ impl App {
 
     /// The upstream's name, by its number.
     pub fn upstream_name(&self, number: u16) -> &str {
-        self.config.upstreams.keys().nth(usize::from(number)).map_or("", String::as_str)
+        self.names.get(usize::from(number)).map_or("", String::as_str)
     }
 
     /// The database in which clients start (`upstreams.*.database` of the home upstream).
     pub fn home_database(&self) -> u32 {
-        self.databases[usize::from(self.routes.home)].own
+        self.databases[usize::from(self.home)].own
     }
 
     /// Which of an upstream's databases a client is in that has chosen this one.

@@ -49,6 +49,8 @@ pub enum Letter {
     Kill(u64),
     /// What a session has waited for is there.
     Wake(u64),
+    /// There are new rules.
+    NewRules,
     /// The command table has changed.
     NewTable,
     /// The process ends.

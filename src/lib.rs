@@ -35,6 +35,7 @@ pub mod origin;
 pub mod pubsub;
 pub mod resp;
 pub mod route;
+pub mod rules;
 pub mod security;
 pub mod serve;
 pub mod session;

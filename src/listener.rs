@@ -179,7 +179,8 @@ async fn admit(
         blocked: Mutex::default(),
         killed: AtomicBool::new(false),
     });
-    let limits = &app.config.limits;
+    let rules = app.rules();
+    let limits = &rules.config.limits;
     if !app.clients.enter(&client, limits.max_clients, limits.max_clients_per_address) {
         let refused = app.refused.fetch_add(1, Ordering::Relaxed) + 1;
         if refused.is_power_of_two() {

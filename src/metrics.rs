@@ -12,6 +12,8 @@
 mod degradation;
 mod invalidation;
 
+use std::sync::Arc;
+
 use ::metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -21,6 +23,7 @@ use crate::clock::Micros;
 use crate::counters::{BUCKETS, Counters};
 use crate::memory;
 use crate::origin::{Node, Origin};
+use crate::rules::Rules;
 use crate::upstream::tracked::Mode;
 
 /// How a metric's value moves.
@@ -64,6 +67,7 @@ pub struct Sample {
 /// What is looked at: taken once, so that numbers that belong together agree.
 struct View<'a> {
     app: &'a App,
+    rules: Arc<Rules>,
     now: Micros,
     /// Replies per latency bucket, of all workers.
     latency: [u64; BUCKETS],
@@ -139,7 +143,7 @@ static METRICS: &[Metric] = &[
     gauge("larder_cache_bytes", "Bytes held by the near-cache, overhead included", |view| {
         single(view.app.near.weight())
     }),
-    gauge("larder_cache_max_bytes", "near_cache.max_memory", |view| single(view.app.config.near_cache.max_memory)),
+    gauge("larder_cache_max_bytes", "near_cache.max_memory", |view| single(view.rules.config.near_cache.max_memory)),
     gauge("larder_cache_keys", "Keys in the near-cache", |view| single(view.app.near.len() as u64)),
     gauge(
         "larder_snapshot_entries",
@@ -334,7 +338,7 @@ pub fn samples(app: &App) -> Vec<Sample> {
             *sum += cell.value();
         }
     }
-    let view = View { app, now: Micros::now(), latency };
+    let view = View { app, rules: app.rules(), now: Micros::now(), latency };
     let mut samples = Vec::new();
     for metric in all() {
         for (values, value) in (metric.read)(&view) {
@@ -420,7 +424,7 @@ fn tallies(view: &View<'_>, pick: fn(&Tallies) -> &std::sync::atomic::AtomicU64)
 }
 
 fn snapshot(view: &View<'_>, pick: fn(&Tallies) -> &std::sync::atomic::AtomicU64) -> Vec<Reading> {
-    if view.app.config.near_cache.warm_start { tallies(view, pick) } else { Vec::new() }
+    if view.rules.config.near_cache.warm_start { tallies(view, pick) } else { Vec::new() }
 }
 
 /// What each upstream that has servers says.

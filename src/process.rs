@@ -20,14 +20,14 @@ use crate::counters::Counters;
 use crate::events::{self, Events};
 use crate::inbox::{Inbox, Letter};
 use crate::invalidation::{self, Channels};
-use crate::ladder::Ladders;
 use crate::ladder::runway::Runway;
 use crate::listener::{self, Listener};
 use crate::memory::Memory;
 use crate::orders::{Order, Orders, Outcome};
 use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
-use crate::route::Routes;
+use crate::route;
+use crate::rules::Rules;
 use crate::session::clients::Clients;
 use crate::snapshot::Snapshot;
 use crate::tracking::Register;
@@ -162,7 +162,7 @@ fn look_after(app: &Arc<App>, origin: &Origin) -> (Arc<Notify>, Duration) {
 
 /// Asks an upstream about itself, for ever.
 async fn watch(app: &App, origin: &Origin, first: impl Fn()) {
-    let every = app.config.upstreams[&origin.name].health_check.interval;
+    let every = app.rules().config.upstreams[&origin.name].health_check.interval;
     let endpoint = || origin.map().any().map(|node| Arc::clone(&node.endpoint));
     control::watch(endpoint, every, |told, commands| {
         learn(app, origin, told, commands);
@@ -181,28 +181,27 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         Workers::Fixed(workers) => workers,
     };
-    let ladders = Ladders::of(&config);
-    let routes = Routes::of(&config, &ladders);
-    let home = config.upstreams.values().nth(usize::from(routes.home)).ok_or("no upstream is configured")?;
-    let first = home.database;
+    let home = route::home(&config);
+    let first = config.upstreams.values().nth(usize::from(home)).ok_or("no upstream is configured")?.database;
     let databases: Vec<_> =
         config.upstreams.values().map(|upstream| Databases { first, own: upstream.database }).collect();
     let mut upstreams = Vec::new();
     for (number, (name, upstream)) in (0..).zip(&config.upstreams) {
         let mut backend = backend(number, name, upstream)?;
         if let Backend::Servers(origin) = &mut backend {
-            origin.takes_logins = number == routes.home;
+            origin.takes_logins = number == home;
             origin.databases = databases[usize::from(number)];
         }
         upstreams.push(backend);
     }
     Ok(App {
         table: ArcSwap::from_pointee(Table::builtin()),
-        routes,
-        ladders,
         runway: Runway::default(),
         stale_told: AtomicBool::new(false),
         near: NearCache::new(config.near_cache.max_memory, config.near_cache.max_entry),
+        names: config.upstreams.keys().cloned().collect(),
+        home,
+        several: upstreams.len() > 1,
         upstreams,
         databases,
         channels: Channels::of(&config),
@@ -211,6 +210,8 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         hub: Hub::default(),
         clients: Clients::default(),
         inboxes: (0..workers).map(|_| Arc::<Inbox>::default()).collect(),
+        taken: (0..workers).map(|_| AtomicU64::new(1)).collect(),
+        taken_news: Notify::new(),
         counters: (0..workers).map(|_| Arc::<Counters>::default()).collect(),
         hot: (0..workers).map(|_| Mutex::default()).collect(),
         listening: Mutex::default(),
@@ -221,7 +222,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         events: Events::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
-        config,
+        rules: ArcSwap::from_pointee(Rules::of(1, config, home)),
         source,
     })
 }
@@ -282,19 +283,20 @@ fn learn(app: &App, origin: &Origin, told: Learned, commands: Option<Vec<u8>>) {
 }
 
 fn banner(app: &App) -> String {
+    let rules = app.rules();
     let shown = |backend: &Backend, name: &str| match backend {
-        Backend::Memory(_) if !app.routes.several => {
+        Backend::Memory(_) if !app.several => {
             "memory (in this process; --upstream redis://host:port puts Larder in front of a Redis)".to_owned()
         }
         Backend::Memory(_) => format!("{name} (memory in this process)"),
         Backend::Servers(origin) => {
-            let more = app.config.upstreams.get(name).map_or(0, |upstream| upstream.endpoints.len().saturating_sub(1));
+            let more =
+                rules.config.upstreams.get(name).map_or(0, |upstream| upstream.endpoints.len().saturating_sub(1));
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{name} ({} at {}{more})", origin.kind.name(), origin.model.address)
         }
     };
-    let list: Vec<_> =
-        app.upstreams.iter().zip(app.config.upstreams.keys()).map(|(of, name)| shown(of, name)).collect();
+    let list: Vec<_> = app.upstreams.iter().zip(&app.names).map(|(of, name)| shown(of, name)).collect();
     let upstream = list.join(", ");
     let admin = lock(&app.admin).as_ref().map_or("none".to_owned(), |address| format!("http://{address}"));
     format!(

@@ -98,7 +98,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
     }
 
     // Administration, where the configuration does not open it?
-    if let Some(error) = gate::refusal(app, spec) {
+    if let Some(error) = gate::refusal(worker, spec) {
         worker.counters.errors.add(1);
         encode::error(state.replies.now(), &error);
         transaction::abort(state);

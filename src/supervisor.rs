@@ -64,10 +64,10 @@ pub async fn count_runway(app: Arc<App>) {
 /// Looks after one node until it retires.
 async fn attend(app: Arc<App>, node: Arc<Node>) {
     let Some(origin) = app.origin(node.upstream) else { return };
-    let settings = app.config.upstreams[&origin.name].health_check;
+    let settings = app.rules().config.upstreams[&origin.name].health_check;
     let breaker = &node.breaker;
     let mut check = Check::default();
-    let mut watch = Watch { rungs: vec![Rung::Normal; app.ladders.iter().count()] };
+    let mut watch = Watch::default();
     let mut before = State::Closed;
     let mut asked_at = Micros::now();
     let mut pause = shortened(settings.interval);
@@ -119,9 +119,10 @@ fn shortened(pause: Duration) -> Duration {
     pause.mul_f64(1.0 - JITTER * share)
 }
 
-/// The rungs on which a node was seen last, one for each ladder.
+/// The rungs on which a node was seen last, by the names of the ladders.
+#[derive(Default)]
 struct Watch {
-    rungs: Vec<Rung>,
+    rungs: HashMap<String, Rung>,
 }
 
 impl Watch {
@@ -132,13 +133,15 @@ impl Watch {
         if let Some(until) = origin.forced(now).and_then(|forced| forced.until) {
             next = until;
         }
-        for number in app.routes.ladders() {
-            let ladder = app.ladders.get(number);
+        let rules = app.rules();
+        self.rungs.retain(|name, _| rules.ladders.iter().any(|ladder| ladder.name == *name));
+        for number in rules.routes.ladders() {
+            let ladder = rules.ladders.get(number);
             let standing = origin.standing(node, ladder, now);
             if let Some((_, at)) = standing.next {
                 next = next.min(at);
             }
-            let before = std::mem::replace(&mut self.rungs[number], standing.rung);
+            let before = self.rungs.insert(ladder.name.clone(), standing.rung).unwrap_or(Rung::Normal);
             if before == standing.rung {
                 continue;
             }

@@ -27,6 +27,7 @@ use crate::inbox::{Inbox, Letter, Payload};
 use crate::origin::{Map, Node, Origin};
 use crate::pubsub;
 use crate::resp::decode::DecodeLimits;
+use crate::rules::Rules;
 use crate::session::lease::Lease;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
@@ -46,8 +47,7 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// The command table, as last announced.
     pub table: RefCell<Arc<Table>>,
-    /// What clients may send.
-    pub decode_limits: DecodeLimits,
+    rules: RefCell<Arc<Rules>>,
     /// The read buffer of all its connections: only one of them reads at a time.
     pub scratch: Rc<RefCell<Box<[u8]>>>,
     /// Which keys are read most here.
@@ -88,18 +88,11 @@ const FADE: u64 = 200;
 /// Runs a worker on the calling thread until it is told to stop.
 pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let limits = &app.config.limits;
-    let bound = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let worker = Rc::new(Worker {
         number,
         counters: Arc::clone(&app.counters[usize::from(number)]),
         table: RefCell::new(app.table.load_full()),
-        decode_limits: DecodeLimits {
-            max_bulk: bound(limits.max_bulk),
-            max_args: limits.max_args,
-            max_inline: 64 << 10,
-            max_request: bound(limits.max_request),
-        },
+        rules: RefCell::new(app.rules()),
         scratch: Rc::new(RefCell::new(vec![0; SCRATCH].into_boxed_slice())),
         sketch: RefCell::default(),
         maps: app.upstreams.iter().map(|_| RefCell::default()).collect(),
@@ -173,6 +166,12 @@ impl Worker {
             Letter::Wake(id) => self.wake(id),
             Letter::Follow(node) => self.follow(node),
             Letter::NewPrimaries => self.app.broadcasts.primaries_changed(&self.app),
+            Letter::NewRules => {
+                let rules = self.app.rules();
+                let number = rules.number;
+                *self.rules.borrow_mut() = rules;
+                self.app.rules_taken(self.number, number);
+            }
             Letter::NewTable => *self.table.borrow_mut() = self.app.table.load_full(),
             Letter::Stop => self.stopping.set(true),
         }
@@ -238,11 +237,29 @@ impl Worker {
         let mut reader = Reader::new(Arc::clone(&self.app), Arc::clone(&node));
         let (endpoint, connection) = (Arc::clone(&node.endpoint), Arc::clone(&node.tracked));
         let breaker = Arc::clone(&node.breaker);
-        let coherence = self.app.config.upstreams[&endpoint.upstream].coherence;
+        let coherence = self.rules().config.upstreams[&endpoint.upstream].coherence;
         tokio::task::spawn_local(async move {
             let how = tracked::How { coherence, prefix: None };
             tracked::run(endpoint, breaker, how, connection, |event| reader.apply(event)).await;
         });
+    }
+
+    /// What is asked for now. Replaced between commands only.
+    #[inline]
+    pub fn rules(&self) -> Ref<'_, Rules> {
+        Ref::map(self.rules.borrow(), |rules| &**rules)
+    }
+
+    /// What clients may send.
+    pub fn decode_limits(&self) -> DecodeLimits {
+        let limits = &self.rules.borrow().config.limits;
+        let bound = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        DecodeLimits {
+            max_bulk: bound(limits.max_bulk),
+            max_args: limits.max_args,
+            max_inline: 64 << 10,
+            max_request: bound(limits.max_request),
+        }
     }
 
     /// The present map of an upstream.

@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "origin",
             "pubsub",
             "route",
+            "rules",
             "security",
             "session",
             "snapshot",
@@ -45,7 +46,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "net", "session"]),
-    ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp"]),
+    ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("supervisor", &["app", "clock", "ladder", "origin", "upstream"]),
     (
@@ -63,6 +64,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "resp",
             "session",
             "upstream",
+            "rules",
+            "config",
         ],
     ),
     (
@@ -109,13 +112,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream",
             "worker",
             "tracking",
+            "rules",
         ],
     ),
     ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
-    ("metrics", &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream"]),
+    (
+        "metrics",
+        &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream", "rules"],
+    ),
     ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",
@@ -139,10 +146,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "session",
             "upstream",
             "tracking",
+            "rules",
         ],
     ),
     ("inbox", &["cache", "command", "listener", "origin", "resp"]),
     ("origin", &["cache", "clock", "coherence", "config", "ladder", "resp", "security", "upstream"]),
+    ("rules", &["config", "ladder", "route"]),
     // The components.
     ("security", &["clock", "config", "resp", "upstream"]),
     ("route", &["cache", "clock", "command", "config", "glob", "ladder", "resp"]),

@@ -124,8 +124,8 @@ fn rungs(view: &View<'_>) -> Vec<Reading> {
     by_origin(view, |origin| {
         let mut readings = Vec::new();
         for node in origin.map().nodes() {
-            for number in view.app.routes.ladders() {
-                let ladder = view.app.ladders.get(number);
+            for number in view.rules.routes.ladders() {
+                let ladder = view.rules.ladders.get(number);
                 let rung = origin.standing(node, ladder, view.now).rung;
                 let labels = vec![origin.name.clone(), node.endpoint.address.to_string(), ladder.name.clone()];
                 readings.push((labels, f64::from(rung as u8)));

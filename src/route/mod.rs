@@ -26,10 +26,8 @@ pub struct Routes {
     ladders: Vec<usize>,
     /// Whether any route reads from replicas.
     pub replicas: bool,
-    /// The upstream for what concerns no key: that of the route `*`, else the first of a Redis kind, else the first.
-    pub home: u16,
-    /// There are several upstreams.
-    pub several: bool,
+    home: u16,
+    several: bool,
 }
 
 /// Where a command is to be served.
@@ -71,8 +69,8 @@ pub struct Policy {
 }
 
 impl Routes {
-    /// Compiles the routes of a checked configuration.
-    pub fn of(config: &Config, ladders: &Ladders) -> Self {
+    /// Compiles the routes of a checked configuration. Commands that name no key go to `home`.
+    pub fn of(config: &Config, ladders: &Ladders, home: u16) -> Self {
         let policy = |pattern: &str, route: Option<&config::Route>| {
             let from_replicas = route.is_some_and(|route| route.read_from == ReadFrom::ReplicaPreferred);
             let cache = route.map(|route| &route.cache);
@@ -109,7 +107,7 @@ impl Routes {
         ladders.sort_unstable();
         ladders.dedup();
         let (tree, policies) = (Tree::of(&patterns), policies.into());
-        Self { tree, policies, rest, ladders, replicas, home: home(config), several: config.upstreams.len() > 1 }
+        Self { tree, policies, rest, ladders, replicas, home, several: config.upstreams.len() > 1 }
     }
 
     /// Where a command is to be served.
@@ -169,7 +167,8 @@ fn number_of(config: &Config, name: &str) -> Option<u16> {
     config.upstreams.keys().position(|known| known == name).and_then(|number| u16::try_from(number).ok())
 }
 
-fn home(config: &Config) -> u16 {
+/// The upstream for what concerns no key: that of the route `*`, else the first of a Redis kind, else the first.
+pub fn home(config: &Config) -> u16 {
     let of_everything =
         config.routes.iter().find(|route| route.keys.iter().any(|pattern| Pattern::of(pattern).is_everything()));
     let redis = || {

@@ -35,11 +35,11 @@ pub(super) fn find<'a>(
     way: Way,
 ) -> Where<'a> {
     let app = &session.worker.app;
-    if !app.routes.several {
-        return Where::At(app.routes.home, app.home());
+    if !app.several {
+        return Where::At(app.home, app.home());
     }
     match way {
-        Way::Local(_) | Way::Refused => Where::At(app.routes.home, app.home()),
+        Way::Local(_) | Way::Refused => Where::At(app.home, app.home()),
         Way::Forward | Way::Leased(_) => choose(session, state, spec, command, way),
     }
 }
@@ -58,10 +58,10 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
         };
         Where::Done(Flow::Next)
     };
-    let destination = app.routes.destination(spec, command);
+    let destination = session.worker.rules().routes.destination(spec, command);
     let bare = destination == Destination::Home;
     let number = match destination {
-        Destination::Home => app.routes.home,
+        Destination::Home => app.home,
         Destination::One(number) => number,
         Destination::Nowhere(at) => return refuse(state, nowhere(command.arg(at))),
         Destination::Several(first, other) if queues || spec.split_step().is_none() => {
@@ -134,7 +134,7 @@ fn nowhere(key: &[u8]) -> String {
 fn transactional(app: &App) -> u16 {
     let redis = |number: &u16| app.origin(*number).is_some_and(|origin| origin.is_redis());
     let mut all = 0..app.upstreams.len() as u16;
-    Some(app.routes.home).filter(redis).or_else(|| all.find(redis)).unwrap_or(app.routes.home)
+    Some(app.home).filter(redis).or_else(|| all.find(redis)).unwrap_or(app.home)
 }
 
 /// Splits a command over the upstreams of its keys, and over the nodes of each.
@@ -144,7 +144,7 @@ fn by_keys(session: &Rc<Session>, state: &mut State, spec: &Spec, command: &Comm
         return Flow::Stall;
     }
     let group = |key: &[u8]| {
-        let number = app.routes.upstream_of(key);
+        let number = session.worker.rules().routes.upstream_of(key);
         let slot = app.origin(number).map_or(0, |origin| session.worker.map(origin).slot(key));
         u32::from(number) << 16 | u32::from(slot)
     };

@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use super::forward::{lane, quoted};
 use super::{Flow, may_ask_cache, transaction};
-use crate::app::App;
 use crate::cache::near::Cause;
 use crate::clock::Micros;
 use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key};
@@ -26,6 +25,7 @@ use crate::ladder::{Rung, Standing};
 use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
+use crate::rules::Rules;
 use crate::session::{Session, State};
 use cached::from_cache;
 pub(super) use cached::{Found, preface};
@@ -184,12 +184,12 @@ pub(super) fn rescue(
 }
 
 /// Why a node may not be asked for something that was begun already, if so.
-pub(super) fn why_not(app: &App, origin: &Origin, node: &Arc<Node>, now: Micros) -> Option<String> {
+pub(super) fn why_not(rules: &Rules, origin: &Origin, node: &Arc<Node>, now: Micros) -> Option<String> {
     if origin.is_well() {
         return None;
     }
-    let policy = app.routes.rest();
-    let standing = origin.standing(node, app.ladders.get(policy.ladder), now);
+    let policy = rules.routes.rest();
+    let standing = origin.standing(node, rules.ladders.get(policy.ladder), now);
     let asked = matches!(standing.rung, Rung::Normal | Rung::Passthrough);
     (!asked).then(|| words(origin, &Need { node, standing }, "MASTERDOWN", "nothing was sent", now))
 }
@@ -214,21 +214,21 @@ fn needs<'a>(
     spec: &Spec,
     command: &Command<'_>,
 ) -> Needs<'a> {
-    let app = &session.worker.app;
-    let need = |node: &'a Arc<Node>, policy: &'a Policy| {
-        let standing = origin.standing(node, app.ladders.get(policy.ladder), now);
+    let rules = session.worker.rules();
+    let need = |node: &'a Arc<Node>, policy: &Policy| {
+        let standing = origin.standing(node, rules.ladders.get(policy.ladder), now);
         Need { node, standing }
     };
     let mut all = None;
     for_each_key(spec, command, |at, _| {
         let key = command.arg(at);
-        add(&mut all, need(origin.answering(map, key), app.routes.find(key)));
+        add(&mut all, need(origin.answering(map, key), rules.routes.find(key)));
     });
     if all.is_none() && map.is_split() && spec.request != RequestPolicy::Default {
-        map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, app.routes.rest())));
+        map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, rules.routes.rest())));
     }
     all.unwrap_or_else(|| Needs {
-        worst: need(map.any_well().unwrap_or(&origin.vacancy), app.routes.rest()),
+        worst: need(map.any_well().unwrap_or(&origin.vacancy), rules.routes.rest()),
         mixed: false,
     })
 }
@@ -259,7 +259,7 @@ pub(super) fn forget(session: &Session, spec: &Spec, command: &Command<'_>) {
             for_each_key(spec, command, |at, access| {
                 let key = command.arg(at);
                 if access == Access::Write {
-                    app.near.invalidate(app.routes.upstream_of(key), key, Cause::Write);
+                    app.near.invalidate(session.worker.rules().routes.upstream_of(key), key, Cause::Write);
                 }
             });
         }
@@ -271,7 +271,7 @@ fn reads_from_replica(session: &Session, map: &Map, spec: &Spec, command: &Comma
     let mut some = None;
     for_each_key(spec, command, |at, _| {
         let key = command.arg(at);
-        let there = session.worker.app.routes.find(key).from_replicas
+        let there = session.worker.rules().routes.find(key).from_replicas
             && map.owning(key).is_some_and(|primary| primary.replicas.iter().any(|replica| replica.breaker.flows()));
         some = Some(some.unwrap_or(true) && there);
     });

@@ -136,14 +136,14 @@ fn read_from_replica(
     spec: &Spec,
     command: &Command<'_>,
 ) -> Option<Flow> {
-    if !session.worker.app.routes.replicas {
+    if !session.worker.rules().routes.replicas {
         return None;
     }
     let (mut first, mut all) = (None, true);
     for_each_key(spec, command, |at, _| {
         let key = command.arg(at);
         first.get_or_insert(at);
-        all &= session.worker.app.routes.find(key).from_replicas;
+        all &= session.worker.rules().routes.find(key).from_replicas;
     });
     let key = command.arg(first.filter(|_| all)?);
     let slot = slot(map, spec, command).ok()?;
@@ -333,10 +333,8 @@ pub(super) fn fence(session: &Session, node: &Arc<Node>, spec: &Spec, command: &
         if told {
             write.changed.push(key.into());
         }
-        // Nothing is ever kept of a route that does not cache.
-        if app.routes.find(key).cached {
-            write.fences.push(app.near.fence(node.upstream, key));
-        }
+        // Whatever its route says: a reload may let it be cached while this write is under way.
+        write.fences.push(app.near.fence(node.upstream, key));
     });
     write.undeclared = effect == Effect::Write(Reach::Beyond) || coverage == Coverage::Partial;
     write
@@ -349,7 +347,7 @@ pub fn forward_again(session: &Rc<Session>, seq: u64, request: &Bytes) -> Result
     // A cacheable read: its first argument is a key, and all its keys lie in one slot.
     let words = words(request);
     let key = words.get(1).copied().unwrap_or_default();
-    let upstream = worker.app.routes.upstream_of(key);
+    let upstream = worker.rules().routes.upstream_of(key);
     let Some(origin) = worker.app.origin(upstream).filter(|_| !state.drain_first) else {
         // Behind it the client has changed its database, protocol or user.
         return Err("ERR the upstream connection was lost while this read was awaited; it can be repeated".into());

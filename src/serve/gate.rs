@@ -6,14 +6,14 @@
 //! The refusal is a NOPERM, the word for a command that a user may not run: client libraries take it for final and raise
 //! what they raise for an ACL that forbids it. (LOADING, MASTERDOWN, TRYAGAIN and their like would be tried again.)
 
-use crate::app::App;
 use crate::command::Spec;
+use crate::worker::Worker;
 
 /// Why a command is not forwarded for anybody, if it is not.
 #[inline]
-pub fn refusal(app: &App, spec: &Spec) -> Option<String> {
+pub fn refusal(worker: &Worker, spec: &Spec) -> Option<String> {
     // The memory upstream has no administration, and says so itself.
-    (spec.admin && !app.config.allow_admin && app.origins().next().is_some()).then(|| {
+    (spec.admin && !worker.rules().config.allow_admin && worker.app.origins().next().is_some()).then(|| {
         let name = spec.name.replace('|', " ").to_ascii_uppercase();
         format!("NOPERM Larder does not forward {name}: admin commands are off (allow_admin)")
     })

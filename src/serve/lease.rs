@@ -61,11 +61,11 @@ impl Blocking {
 
 /// Takes a connection to a node for the session alone.
 pub(super) fn take(session: &Rc<Session>, state: &mut State, origin: &Origin, node: &Arc<Node>) -> Leased {
-    if let Some(error) = degraded::why_not(&session.worker.app, origin, node, state.now) {
+    if let Some(error) = degraded::why_not(&session.worker.rules(), origin, node, state.now) {
         return Leased::No(error);
     }
     let worker = &session.worker;
-    let (name, most) = (&origin.name, worker.app.config.upstreams[&origin.name].max_leases);
+    let (name, most) = (&origin.name, worker.rules().config.upstreams[&origin.name].max_leases);
     let ticket = worker.ticket(session.id);
     let turn = match state.wants_lease {
         None => origin.leases.take(ticket, most as usize),

@@ -15,6 +15,7 @@ use crate::ladder::Rung;
 use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
 use crate::route::Policy;
+use crate::rules::Rules;
 use crate::session::{Session, Staleness, State, write_resp3};
 use crate::tracking::{self, Who};
 use crate::upstream::control::HashFields;
@@ -39,7 +40,8 @@ pub fn read(
     command: &Command<'_>,
     cacheable: Cacheable,
 ) -> Served {
-    let ask = Ask { session, origin, map, spec, command, cacheable };
+    let rules = session.worker.rules();
+    let ask = Ask { session, rules: &rules, origin, map, spec, command, cacheable };
     match cacheable.form {
         Form::Key => ask.key(state),
         Form::Mget => ask.mget(state),
@@ -51,6 +53,7 @@ pub fn read(
 /// What is read.
 struct Ask<'a> {
     session: &'a Rc<Session>,
+    rules: &'a Rules,
     origin: &'a Origin,
     map: &'a Map,
     spec: &'a Spec,
@@ -117,7 +120,7 @@ impl<'a> Ask<'a> {
     }
 
     fn policy(&self, key: &[u8]) -> Option<&'a Policy> {
-        Some(self.session.worker.app.routes.find(key)).filter(|policy| policy.caches(self.spec))
+        Some(self.rules.routes.find(key)).filter(|policy| policy.caches(self.spec))
     }
 
     fn terms(&self, policy: &Policy) -> Terms {

@@ -38,7 +38,7 @@ pub fn follow(worker: &Rc<Worker>, mut receipt: Receipt, redirect: &Redirect<'_>
     let (Some(origin), Some(again)) = (worker.app.origin(receipt.upstream), receipt.again.as_mut()) else { return };
     worker.counters.redirections.add(1);
     again.redirections += 1;
-    let most = worker.app.config.upstreams[&origin.name].max_redirections;
+    let most = worker.rules().config.upstreams[&origin.name].max_redirections;
     if most == 0 || must_pass {
         receipt.again = None;
         return receipt.replies(reply, 1, Micros(0));
@@ -101,7 +101,7 @@ fn send(worker: &Rc<Worker>, node: &Arc<Node>, mut receipt: Receipt, asking: boo
     let not_asked = worker
         .app
         .origin(receipt.upstream)
-        .and_then(|origin| degraded::why_not(&worker.app, origin, node, Micros::now()));
+        .and_then(|origin| degraded::why_not(&worker.rules(), origin, node, Micros::now()));
     if let Some(error) = not_asked {
         return receipt.lost(1, &error);
     }

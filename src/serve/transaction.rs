@@ -216,7 +216,7 @@ fn begin(session: &Rc<Session>, state: &mut State, origin: &Origin, spec: &Spec,
 
 /// Whether only a key says which node a transaction is for.
 pub(super) fn waits_for_a_key(session: &Session, map: &Map) -> bool {
-    map.is_split() || session.worker.app.routes.several
+    map.is_split() || session.worker.app.several
 }
 
 /// There is no connection. What is sent behind it, in the belief that it was begun, is not carried out.

@@ -135,7 +135,7 @@ impl Session {
         if state.ending >= Ending::Now {
             return;
         }
-        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output.saturating_mul(BACKLOG) {
+        if state.replies.waiting() as u64 > self.worker.rules().config.limits.max_output.saturating_mul(BACKLOG) {
             state.end(Ending::Overfull);
             return;
         }
@@ -198,7 +198,7 @@ impl Session {
         if bytes.is_empty() || state.ending >= Ending::Now {
             return;
         }
-        if state.replies.waiting() as u64 > self.worker.app.config.limits.max_output {
+        if state.replies.waiting() as u64 > self.worker.rules().config.limits.max_output {
             state.end(Ending::Overfull);
             return;
         }
@@ -249,7 +249,7 @@ impl Session {
     /// they read.)
     pub fn tick(&self) {
         let mut state = self.state.borrow_mut();
-        let limit = self.worker.app.config.limits.max_output;
+        let limit = self.worker.rules().config.limits.max_output;
         let unread = state.replies.unsent() as u64 > limit && !std::mem::take(&mut state.took);
         state.unread_for = if unread { state.unread_for + 1 } else { 0 };
         if state.unread_for >= PATIENCE {
@@ -329,7 +329,7 @@ impl Session {
             || state.blocked.is_some()
             || state.starved
             || state.replies.held() >= ALLOWANCE
-            || state.replies.owed() >= self.worker.app.config.limits.max_pipeline
+            || state.replies.owed() >= self.worker.rules().config.limits.max_pipeline
     }
 
     /// Serves the commands that lie in the session's own buffer.
@@ -349,9 +349,10 @@ impl Session {
 
     /// Serves the whole commands at the start of `bytes`, as far as they may be served now; how many bytes that was.
     fn serve_bytes(self: &Rc<Self>, state: &mut State, decoder: &mut Decoder, bytes: &[u8]) -> usize {
+        let limits = self.worker.decode_limits();
         let mut at = 0;
         while at < bytes.len() && state.ending == Ending::Open && !self.must_wait(state) {
-            match decoder.decode(&bytes[at..], &self.worker.decode_limits) {
+            match decoder.decode(&bytes[at..], &limits) {
                 Ok(Some(length)) => {
                     if let Some(command) = decoder.command(&bytes[at..]) {
                         if state.reply_mode == ReplyMode::SkipNext {

@@ -254,7 +254,7 @@ impl Session {
             return;
         }
         state.pushed = state.pushed.min(state.replies.waiting()) + push.size();
-        if state.pushed as u64 > self.worker.app.config.limits.max_output {
+        if state.pushed as u64 > self.worker.rules().config.limits.max_output {
             state.end(Ending::Overfull);
             return;
         }

@@ -68,7 +68,7 @@ pub(super) fn read(
     now: Micros,
     unix_ms: u64,
 ) -> Result<Loaded, Refused> {
-    let (mut reader, header) = Reader::begin(input, length, app.config.near_cache.max_memory)?;
+    let (mut reader, header) = Reader::begin(input, length, terms.rules.config.near_cache.max_memory)?;
     if header.owner != owner {
         return Err(Refused::Owner(header.owner));
     }
@@ -78,7 +78,7 @@ pub(super) fn read(
     let mut stamps = Stamps::default();
     let mut loaded = Loaded { kept: 0, left_out: 0, written_at, passed };
     while let Some(record) = reader.next_record()? {
-        let spec = table.find_full(record.command.as_bytes()).filter(|spec| Terms::admit(app, record.key, spec));
+        let spec = table.find_full(record.command.as_bytes()).filter(|spec| terms.admit(record.key, spec));
         let parts = spec.and_then(|spec| parts(&record, spec, app, terms, now, passed));
         let kept = parts.is_some_and(|parts| {
             let stamp = stamps.of(record.connection);
@@ -110,7 +110,7 @@ fn parts<'a>(
     if now.since(expires_at) > terms.max_stale || !is_whole(record.reply) {
         return None;
     }
-    let upstream = app.routes.upstream_of(record.key);
+    let upstream = terms.rules.routes.upstream_of(record.key);
     Some(Parts {
         hash: app.near.hash(upstream, record.key),
         upstream,

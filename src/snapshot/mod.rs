@@ -25,13 +25,12 @@ use crate::clock::Micros;
 use crate::command::Spec;
 use crate::config::{Config, Stale};
 use crate::origin::Origin;
+use crate::rules::Rules;
 
 /// The snapshot of this process; nobody else has the same file while it lives.
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
-    terms: Terms,
-    owner: String,
     last: Mutex<Last>,
     /// Held for its lock, which ends with the process however that ends.
     _lock: File,
@@ -48,6 +47,7 @@ struct Last {
 /// Which replies are worth keeping.
 #[derive(Debug)]
 struct Terms {
+    rules: Arc<Rules>,
     /// Longer than this past its life no rung serves a reply.
     max_stale: Micros,
 }
@@ -60,7 +60,8 @@ impl Snapshot {
     /// # Errors
     /// Another Larder has it, or nothing can be written there; in words that say where and what to do.
     pub fn open(app: &App) -> Result<Option<Self>, String> {
-        let config = &app.config;
+        let rules = app.rules();
+        let config = &rules.config;
         if !config.near_cache.warm_start || app.origins().next().is_none() {
             return Ok(None);
         }
@@ -84,14 +85,13 @@ impl Snapshot {
             }
             Err(TryLockError::Error(error)) => return Err(say("cannot be locked", &error)),
         }
-        let (terms, owner) = (Terms::of(config), owner(app));
-        Ok(Some(Self { path, terms, owner, last: Mutex::default(), _lock: lock }))
+        Ok(Some(Self { path, last: Mutex::default(), _lock: lock }))
     }
 
     /// Fills the near-cache from the file. What is wrong with the file is a warning, and the near-cache stays empty.
     pub fn load(&self, app: &App) {
-        let started = Instant::now();
-        let loaded = match load::load(&self.path, app, &self.terms, &self.owner, Micros::now(), unix_ms()) {
+        let (started, terms) = (Instant::now(), Terms::of(app.rules()));
+        let loaded = match load::load(&self.path, app, &terms, &owner(app, &terms), Micros::now(), unix_ms()) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return tracing::info!("near-cache: there is no snapshot {} yet", self.path.display()),
             Err(refused) => {
@@ -118,7 +118,7 @@ impl Snapshot {
     /// Writes the file anew from time to time, for ever.
     pub async fn keep(self: Arc<Self>, app: Arc<App>) {
         loop {
-            tokio::time::sleep(app.config.near_cache.snapshot_interval).await;
+            tokio::time::sleep(app.rules().config.near_cache.snapshot_interval).await;
             let (snapshot, app) = (Arc::clone(&self), Arc::clone(&app));
             // Not on a worker's thread nor on this one: a disk may be slow.
             let _ = tokio::task::spawn_blocking(move || snapshot.write_changes(&app)).await;
@@ -139,9 +139,10 @@ impl Snapshot {
     }
 
     fn write(&self, app: &App, last: &mut Last) {
+        let terms = Terms::of(app.rules());
         let (started, changes, written_at) = (Instant::now(), app.near.changes(), unix_ms());
-        let header = format::Header { written_at, owner: self.owner.clone() };
-        let saved = save::save(&self.path, app, &self.terms, &header, Micros::now());
+        let header = format::Header { written_at, owner: owner(app, &terms) };
+        let saved = save::save(&self.path, app, &terms, &header, Micros::now());
         match &saved {
             Ok(count) => {
                 last.changes = Some(changes);
@@ -168,24 +169,26 @@ impl Snapshot {
 // === impl Terms ===
 
 impl Terms {
-    fn of(config: &Config) -> Self {
-        let steps = config.ladders.values().flatten();
-        Self { max_stale: Micros::of(steps.filter_map(|step| step.max_stale).max().unwrap_or_default()) }
+    fn of(rules: Arc<Rules>) -> Self {
+        let steps = rules.config.ladders.values().flatten();
+        let max_stale = Micros::of(steps.filter_map(|step| step.max_stale).max().unwrap_or_default());
+        Self { rules, max_stale }
     }
 
     /// Whether a reply of this command may be of use, as the routes are now.
-    fn admit(app: &App, key: &[u8], spec: &Spec) -> bool {
-        let policy = app.routes.find(key);
+    fn admit(&self, key: &[u8], spec: &Spec) -> bool {
+        let policy = self.rules.routes.find(key);
         spec.cacheable.is_some() && policy.caches(spec) && policy.stale != Stale::Never
     }
 }
 
 /// What the replies are replies of: another user may see less, another server holds something else.
-fn owner(app: &App) -> String {
-    let mut owners: Vec<_> = app.origins().map(|origin| owner_of(origin, &app.config)).collect();
-    if app.routes.several {
+fn owner(app: &App, terms: &Terms) -> String {
+    let config = &terms.rules.config;
+    let mut owners: Vec<_> = app.origins().map(|origin| owner_of(origin, config)).collect();
+    if app.several {
         // A key that has another route since then may belong to another upstream.
-        let routes = &app.config.routes;
+        let routes = &config.routes;
         owners.extend(routes.iter().map(|route| format!("{} to {}", route.keys.join(" "), route.upstream)));
     }
     owners.join("; ")

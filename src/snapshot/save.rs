@@ -65,14 +65,14 @@ fn save_to(new: &Path, app: &App, terms: &Terms, header: &Header, now: Micros) -
 
 /// Writes what is worth keeping, as of `now`, which is when the walk begins.
 pub(super) fn write<W: Write>(out: W, app: &App, terms: &Terms, header: &Header, now: Micros) -> io::Result<(W, u64)> {
-    let mut writer = Writer::begin(out, header, app.config.near_cache.max_memory)?;
+    let mut writer = Writer::begin(out, header, terms.rules.config.near_cache.max_memory)?;
     let table = app.table.load();
     let specs = cacheable(&table);
     let maps: Vec<_> =
         app.upstreams.iter().map(|backend| backend.origin().map(|origin| (origin, origin.map()))).collect();
     let mut forms: Vec<Entry> = Vec::new();
     'walk: for entry in app.near.entries() {
-        let upstream = usize::from(app.routes.upstream_of(entry.key()));
+        let upstream = usize::from(terms.rules.routes.upstream_of(entry.key()));
         let Some((origin, map)) = maps.get(upstream).and_then(Option::as_ref) else { continue };
         if map.owner(entry.key()).is_none() && !map.primaries().is_empty() {
             // Whose flushes would have voided it is not known. (Before there is a map, what came from a snapshot goes into the next.)
@@ -83,7 +83,7 @@ pub(super) fn write<W: Write>(out: W, app: &App, terms: &Terms, header: &Header,
         forms.clear();
         forms.extend(entry.forms().cloned());
         for form in forms.iter().rev() {
-            let spec = specs.get(&form.facts().command).filter(|spec| Terms::admit(app, form.key(), spec));
+            let spec = specs.get(&form.facts().command).filter(|spec| terms.admit(form.key(), spec));
             if let Some(record) = spec.and_then(|spec| record(form, spec, coverage, terms, now))
                 && !writer.put(&record)?
             {

@@ -62,11 +62,11 @@ fn parts<'a>(app: &App, key: &'a [u8], reply: &'a [u8], now: Micros) -> Parts<'a
 
 fn written(app: &App, now: Micros) -> Vec<u8> {
     let header = Header { written_at: WRITTEN, owner: "owner".to_owned() };
-    save::write(Vec::new(), app, &Terms::of(&app.config), &header, now).unwrap().0
+    save::write(Vec::new(), app, &Terms::of(app.rules()), &header, now).unwrap().0
 }
 
 fn reread(file: &[u8], app: &App, now: Micros, unix_ms: u64) -> Result<Loaded, Refused> {
-    read(file, file.len() as u64, app, &Terms::of(&app.config), "owner", now, unix_ms)
+    read(file, file.len() as u64, app, &Terms::of(app.rules()), "owner", now, unix_ms)
 }
 
 /// The replies of a key as a client's lookup would judge them.
@@ -291,7 +291,7 @@ fn a_file_that_is_cut_off_or_has_one_wrong_bit_is_refused_as_a_whole() {
         assert!(reread(&file[..length], &app, Micros::now(), WRITTEN).is_err(), "cut off at {length}");
     }
     // The length that the system tells and what can be read differ while somebody else changes the file.
-    let longer = read(&*file, file.len() as u64 + 1, &app, &Terms::of(&app.config), "owner", Micros::now(), WRITTEN);
+    let longer = read(&*file, file.len() as u64 + 1, &app, &Terms::of(app.rules()), "owner", Micros::now(), WRITTEN);
     assert!(matches!(longer, Err(Refused::Damaged("something follows the end"))), "{longer:?}");
     let mut damaged = file.clone();
     for bit in 0..file.len() * 8 {
@@ -353,7 +353,7 @@ fn each_reason_for_a_refusal_has_its_words() {
     let last = other.len() - 1;
     other[last] ^= 1;
     assert!(words(&other, WRITTEN).contains("checksum"));
-    let foreign = read(&*file, file.len() as u64, &app, &Terms::of(&app.config), "another", now, WRITTEN);
+    let foreign = read(&*file, file.len() as u64, &app, &Terms::of(app.rules()), "another", now, WRITTEN);
     assert!(foreign.unwrap_err().to_string().contains("another upstream (owner)"));
 }
 

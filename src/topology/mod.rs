@@ -51,7 +51,9 @@ pub fn ring(origin: &Origin, upstream: &Upstream) -> Map {
 /// doubt what is known. `first` is called when there is a map.
 pub async fn keep(app: Arc<App>, upstream: u16, first: impl Fn()) {
     let Some(origin) = app.origin(upstream) else { return };
-    let upstream = &app.config.upstreams[&origin.name];
+    // (What is said here of an upstream changes with a restart only.)
+    let rules = app.rules();
+    let upstream = &rules.config.upstreams[&origin.name];
     match origin.kind {
         Kind::RedisCluster => cluster::keep(&app, origin, upstream, first).await,
         Kind::RedisSentinel => sentinel::keep(&app, origin, upstream, first).await,

@@ -147,8 +147,9 @@ impl<'a> Search<'a> {
         let (app, origin) = (&worker.app, self.origin);
         let node = origin.answering(self.map, key);
         let args = if let Part::Whole(_, command) = part { command.behind(1) } else { b"" };
-        let policy = app.routes.find(key);
-        let standing = origin.standing(node, app.ladders.get(policy.ladder), state.now);
+        let rules = worker.rules();
+        let policy = rules.routes.find(key);
+        let standing = origin.standing(node, rules.ladders.get(policy.ladder), state.now);
         let leniency = policy.leniency(&standing, state.staleness == Staleness::Refused);
         let hash = app.near.hash(origin.number, key);
         let query = Query {

@@ -7,7 +7,6 @@ use super::super::forward::{CROSS_SLOT, slot};
 use super::super::lease::{self, Leased};
 use super::super::{Flow, tracked};
 use super::{EXECABORT, abort, because_of, call_off, send, waits_for_a_key};
-use crate::app::App;
 use crate::command::{
     Access, Coverage, Effect, Flags, Lease as Use, Local, Reach, Spec, Way, effect, for_each_key, way,
 };
@@ -47,7 +46,7 @@ pub(super) fn queue(
             let words = "ERR too many keys are read by this transaction for CLIENT TRACKING";
             return refuse_to_queue(session, state, words);
         }
-        transaction.changes.note(session, spec, command);
+        transaction.changes.note(spec, command);
     }
     send(session, state, spec, command, Effect::Inert, Tenure::Leased)
 }
@@ -91,7 +90,7 @@ fn find_node(
             let words = "ERR too many commands before the first key of this transaction";
             return Some(refuse_to_queue(session, state, words));
         }
-        transaction.changes.note(session, spec, command);
+        transaction.changes.note(spec, command);
         encode::simple(state.replies.now(), "QUEUED");
         return Some(Flow::Next);
     };
@@ -190,7 +189,7 @@ fn refusal(spec: &Spec, command: &Command<'_>) -> Option<String> {
 
 impl Changes {
     /// Notes what a queued command may change.
-    fn note(&mut self, session: &Session, spec: &Spec, command: &Command<'_>) {
+    fn note(&mut self, spec: &Spec, command: &Command<'_>) {
         let effect = effect(spec, command);
         match effect {
             Effect::Read | Effect::Inert => return,
@@ -202,10 +201,7 @@ impl Changes {
         }
         let coverage = for_each_key(spec, command, |at, access| {
             let key = command.arg(at);
-            // Others may keep what is not kept here.
-            let concerns =
-                |app: &App| app.routes.find(key).cached || app.channels.get(app.routes.upstream_of(key)).is_some();
-            if access == Access::Write && concerns(&session.worker.app) {
+            if access == Access::Write {
                 self.add(key);
             }
         });

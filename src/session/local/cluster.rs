@@ -69,7 +69,7 @@ struct Face {
 
 /// `CLUSTER subcommand ...`, `READONLY`, `READWRITE`, `ASKING`
 pub(super) fn cluster(request: &mut Request<'_>) {
-    if !request.app().config.cluster_facade {
+    if !request.session.worker.rules().config.cluster_facade {
         return request.error(DISABLED);
     }
     match request.spec.short_name() {
@@ -177,7 +177,8 @@ fn speaks_tls(app: &App, local: &str) -> bool {
     let names = app.listening.lock().unwrap_or_else(PoisonError::into_inner);
     let port = |name: &str| name.rsplit_once(':').map(|(_, port)| port.to_owned());
     let at = names.iter().position(|name| port(name) == port(local));
-    at.and_then(|at| app.config.listeners.get(at)).is_some_and(|listener| listener.tls.is_some())
+    let rules = app.rules();
+    at.and_then(|at| rules.config.listeners.get(at)).is_some_and(|listener| listener.tls.is_some())
 }
 
 impl Face {

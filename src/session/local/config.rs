@@ -26,9 +26,10 @@ pub(super) fn get(request: &mut Request<'_>) {
 
 /// Every setting that is shown.
 fn settings(app: &App) -> BTreeMap<&'static str, String> {
-    let limits = &app.config.limits;
+    let config = &app.rules().config;
+    let limits = &config.limits;
     let (bind, port) = listening(app);
-    let sockets = app.config.listeners.iter().filter_map(|listener| listener.address.unix_path());
+    let sockets = config.listeners.iter().filter_map(|listener| listener.address.unix_path());
     let mut settings = BTreeMap::from([
         // The upstream's.
         ("databases", databases(app).to_string()),
@@ -45,7 +46,7 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
         ("appendonly", "no".to_owned()),
         ("save", String::new()),
         ("timeout", "0".to_owned()),
-        ("cluster-enabled", if app.config.cluster_facade { "yes" } else { "no" }.to_owned()),
+        ("cluster-enabled", if config.cluster_facade { "yes" } else { "no" }.to_owned()),
     ]);
     if let Backend::Memory(_) = app.home() {
         settings.insert("maxmemory-policy", "noeviction".to_owned());
@@ -55,9 +56,9 @@ fn settings(app: &App) -> BTreeMap<&'static str, String> {
 
 /// What this process may keep in memory: the store's data, or else the near-cache.
 pub(super) fn max_memory(app: &App) -> u64 {
-    let stores =
-        |number: u16| app.config.upstreams.values().nth(usize::from(number)).map_or(0, |store| store.max_memory);
-    let near_cache = if app.origins().next().is_some() { app.config.near_cache.max_memory } else { 0 };
+    let config = &app.rules().config;
+    let stores = |number: u16| config.upstreams.values().nth(usize::from(number)).map_or(0, |store| store.max_memory);
+    let near_cache = if app.origins().next().is_some() { config.near_cache.max_memory } else { 0 };
     near_cache + app.memories().map(|(number, _)| stores(number)).sum::<u64>()
 }
 

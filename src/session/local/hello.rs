@@ -108,7 +108,7 @@ fn describe(app: &App, id: u64, proto: Proto, out: &mut Vec<u8>) {
 
 /// As what Larder shows itself, whatever the upstream is.
 pub(super) fn mode(app: &App) -> &'static str {
-    if app.config.cluster_facade { "cluster" } else { "standalone" }
+    if app.rules().config.cluster_facade { "cluster" } else { "standalone" }
 }
 
 /// The version of the Redis that clients are dealing with.

@@ -95,7 +95,7 @@ fn operating_system() -> String {
 fn clients(app: &App, out: &mut String) {
     field(out, "connected_clients", app.clients.len());
     field(out, "cluster_connections", 0);
-    field(out, "maxclients", app.config.limits.max_clients);
+    field(out, "maxclients", app.rules().config.limits.max_clients);
     field(out, "blocked_clients", app.clients.blocked());
     field(out, "tracking_clients", 0);
 }
@@ -160,17 +160,17 @@ fn replication(_: &App, out: &mut String) {
 }
 
 fn cluster(app: &App, out: &mut String) {
-    field(out, "cluster_enabled", u8::from(app.config.cluster_facade));
+    field(out, "cluster_enabled", u8::from(app.rules().config.cluster_facade));
 }
 
 fn larder(app: &App, out: &mut String) {
     field(out, "config_source", &app.source);
     match app.home() {
-        Backend::Memory(_) => field(out, "upstream", app.upstream_name(app.routes.home)),
+        Backend::Memory(_) => field(out, "upstream", app.upstream_name(app.home)),
         Backend::Servers(origin) => home(app, origin, out),
     }
-    if app.routes.several {
-        for (name, backend) in app.config.upstreams.keys().zip(&app.upstreams) {
+    if app.several {
+        for (name, backend) in app.names.iter().zip(&app.upstreams) {
             field(out, &format!("upstream_{name}"), summary(app, backend));
         }
     }
@@ -220,10 +220,11 @@ fn covered(origin: &Origin) -> bool {
 
 /// Where the worst of its servers stands, on whatever ladder.
 fn worst(app: &App, origin: &Origin) -> Standing {
+    let rules = app.rules();
     let (map, now) = (origin.map(), Micros::now());
     let standing = |node: &Arc<Node>| {
-        let of = |number| origin.standing(node, app.ladders.get(number), now);
-        app.routes.ladders().map(of).max_by_key(|standing| standing.rung)
+        let of = |number| origin.standing(node, rules.ladders.get(number), now);
+        rules.routes.ladders().map(of).max_by_key(|standing| standing.rung)
     };
     let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
     nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL)

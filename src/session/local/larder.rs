@@ -105,7 +105,8 @@ fn hot_keys(request: &mut Request<'_>) {
 /// `LARDER INVALIDATE key ...`
 fn invalidate(request: &mut Request<'_>) {
     let app = request.app();
-    let drop = |key: &&[u8]| app.near.invalidate(app.routes.upstream_of(key), key, Cause::Operator);
+    let rules = app.rules();
+    let drop = |key: &&[u8]| app.near.invalidate(rules.routes.upstream_of(key), key, Cause::Operator);
     let gone = request.command.args(2).filter(drop).count();
     encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
 }

@@ -39,7 +39,7 @@ pub(super) fn subscribe(request: &mut Request<'_>) -> Flow {
     new.sort_unstable();
     new.dedup();
     let app = &session.worker.app;
-    let most = app.config.limits.max_subscriptions;
+    let most = app.rules().config.limits.max_subscriptions;
     if request.state.subscriptions.as_ref().map_or(0, |held| held.len()) + new.len() > most {
         request.error(&format!("ERR more subscriptions than limits.max_subscriptions ({most})"));
         return Flow::Next;

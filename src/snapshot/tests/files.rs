@@ -188,8 +188,7 @@ fn open_beside(app: &App, name: &str) -> Snapshot {
     let beside = std::env::temp_dir().join(format!("larder-snapshot-{}-{name}", std::process::id()));
     let lock = File::create(&beside).unwrap();
     let _ = fs::remove_file(&beside);
-    let owner = owner(app);
-    Snapshot { path: beside, terms: Terms::of(&app.config), owner, last: Mutex::default(), _lock: lock }
+    Snapshot { path: beside, last: Mutex::default(), _lock: lock }
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn impossible(app: &App, wish: &Wish) -> Option<String> {
     // What one that tells nothing has, a client is told not to keep when it reads it. Behind a prefix it reads nothing.
     let mute = match wish.broadcast {
         true => app.upstreams.iter().position(|backend| !tells(backend)),
-        false => Some(usize::from(app.routes.home)).filter(|home| !tells(&app.upstreams[*home])),
+        false => Some(usize::from(app.home)).filter(|home| !tells(&app.upstreams[*home])),
     };
     mute.map(|number| {
         let (name, kind) = (app.upstream_name(number as u16), app.upstreams[number].kind());

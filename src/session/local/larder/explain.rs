@@ -38,7 +38,7 @@ pub(super) fn explain(request: &mut Request<'_>) {
     };
     let mut lines = Vec::new();
     about_row(spec, &command, &mut lines);
-    if let Some(error) = gate::refusal(request.app(), spec) {
+    if let Some(error) = gate::refusal(&request.session.worker, spec) {
         lines.push(format!("served: no: {error}"));
     }
     let mut keys = Vec::new();
@@ -112,9 +112,9 @@ fn about_destination(
     request: &Request<'_>,
     lines: &mut Vec<String>,
 ) {
-    let app = request.app();
-    let number = match app.routes.destination(spec, command) {
-        Destination::Home => app.routes.home,
+    let (app, rules) = (request.app(), request.app().rules());
+    let number = match rules.routes.destination(spec, command) {
+        Destination::Home => app.home,
         Destination::One(number) => number,
         Destination::Nowhere(at) => {
             let key = shown(command.opt(at).unwrap_or_default());
@@ -133,7 +133,7 @@ fn about_destination(
             return;
         }
     };
-    if keys.is_empty() && way(spec, command) == Way::Forward && app.routes.several && spec.is_for_all() {
+    if keys.is_empty() && way(spec, command) == Way::Forward && app.several && spec.is_for_all() {
         return lines.push(format!("upstream: told to all that serve it: {}", route::all_that_serve(app, spec)));
     }
     match app.backend(number) {
@@ -196,12 +196,13 @@ fn about_origin(
         }
     }
     lines.push(about_coverage(node, now));
+    let rules = app.rules();
     let policies: Vec<&Policy> =
-        keys.iter().map(|(at, _)| app.routes.find(command.opt(*at).unwrap_or_default())).collect();
+        keys.iter().map(|(at, _)| rules.routes.find(command.opt(*at).unwrap_or_default())).collect();
     for (policy, (at, _)) in policies.iter().zip(keys).take(SHOWN) {
         let key = command.opt(*at).unwrap_or_default();
         lines.push(format!("route of {}: {}", shown(key), route::about(app, key)));
-        let ladder = app.ladders.get(policy.ladder);
+        let ladder = rules.ladders.get(policy.ladder);
         let standing = origin.standing(origin.answering(&map, key), ladder, now);
         let why = match standing.rung {
             Rung::Normal => String::new(),

@@ -105,8 +105,9 @@ fn line(app: &App, origin: &Origin, node: &Node, role: &str, lines: &mut Vec<Str
     };
     let forced = if origin.forced(now).is_some() { "yes" } else { "no" };
     let runway = app.runway.share().map_or("-".to_owned(), |share| format!("{:.0}%", share * 100.0));
-    for number in app.routes.ladders() {
-        let ladder = app.ladders.get(number);
+    let rules = app.rules();
+    for number in rules.routes.ladders() {
+        let ladder = rules.ladders.get(number);
         let standing = origin.standing(node, ladder, now);
         let well = standing.rung == Rung::Normal;
         let since = if well { "-".to_owned() } else { seconds(now.since(standing.since)) };

@@ -11,12 +11,13 @@ const SHOWN: usize = 4;
 
 /// The route of a key, why it is taken, and what it says of the near-cache.
 pub(super) fn about(app: &App, key: &[u8]) -> String {
-    format!("{}, {}", choice(app, key), life(app.routes.find(key)))
+    format!("{}, {}", choice(app, key), life(app.rules().routes.find(key)))
 }
 
 /// The route of a key and why it is taken; and whither it leads, where there are several upstreams.
 pub(super) fn choice(app: &App, key: &[u8]) -> String {
-    let policy = app.routes.find(key);
+    let rules = app.rules();
+    let policy = rules.routes.find(key);
     let in_vain = in_vain(app, key);
     let pattern = if policy.pattern.is_empty() {
         format!("the default (no pattern matches{in_vain})")
@@ -26,21 +27,22 @@ pub(super) fn choice(app: &App, key: &[u8]) -> String {
         format!("{} (longest literal prefix{in_vain})", shown(policy.pattern.as_bytes()))
     };
     match policy.upstream {
-        Some(number) if app.routes.several => format!("{pattern}, upstream {}", app.upstream_name(number)),
-        None if app.routes.several => format!("{pattern}, no upstream"),
+        Some(number) if app.several => format!("{pattern}, upstream {}", app.upstream_name(number)),
+        None if app.several => format!("{pattern}, no upstream"),
         _ => pattern,
     }
 }
 
 /// The names of the upstreams that serve a command which is told to all of them.
 pub(super) fn all_that_serve(app: &App, spec: &Spec) -> String {
-    let serving = app.config.upstreams.keys().zip(&app.upstreams).filter(|(_, backend)| backend.serves(spec));
+    let serving = app.names.iter().zip(&app.upstreams).filter(|(_, backend)| backend.serves(spec));
     serving.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The patterns with a longer literal prefix whose rest is not the key's.
 fn in_vain(app: &App, key: &[u8]) -> String {
-    let failed = app.routes.tried(key).take_while(|(_, matches)| !matches);
+    let rules = app.rules();
+    let failed = rules.routes.tried(key).take_while(|(_, matches)| !matches);
     let failed: Vec<&str> = failed.map(|(policy, _)| policy.pattern.as_str()).collect();
     if failed.is_empty() {
         return String::new();

@@ -1,0 +1,30 @@
+//! What the configuration says that may change while the process runs, compiled as a whole.
+//!
+//! There is one present set of rules; a reload replaces it by another one, never a part of it. Every worker goes by the set that it was
+//! told of last, and takes a new one between two commands: no command is served by parts of two.
+
+use crate::config::Config;
+use crate::ladder::Ladders;
+use crate::route::Routes;
+
+/// A checked configuration and what is compiled from it.
+#[derive(Debug)]
+pub struct Rules {
+    /// Its number, from 1: that of the configuration which the process started with.
+    pub number: u64,
+    /// What holds now. What needs a restart stands here as it was at the start.
+    pub config: Config,
+    /// Key pattern -> policy.
+    pub routes: Routes,
+    /// What is answered while a node is down.
+    pub ladders: Ladders,
+}
+
+impl Rules {
+    /// Compiles a checked configuration. `home` is the upstream for what concerns no key.
+    pub fn of(number: u64, config: Config, home: u16) -> Self {
+        let ladders = Ladders::of(&config);
+        let routes = Routes::of(&config, &ladders, home);
+        Self { number, config, routes, ladders }
+    }
+}
