@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::cache::NearCache;
 use crate::cache::hotkeys::Hot;
 use crate::command::{Spec, Table};
-use crate::config::Kind;
+use crate::config::{Config, Kind};
 use crate::counters::Counters;
 use crate::events::Events;
 use crate::inbox::Inbox;
@@ -115,6 +115,13 @@ impl App {
     /// What is asked for now. For those who have time: a worker goes by the set that it holds.
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.load_full()
+    }
+
+    /// Replaces the rules by those of this configuration, which names the same upstreams; workers have to be told. One caller at a time.
+    pub fn replace_rules(&self, config: Config) -> Arc<Rules> {
+        let rules = Arc::new(Rules::of(self.rules.load().number + 1, config, self.home));
+        self.rules.store(Arc::clone(&rules));
+        rules
     }
 
     /// A worker goes by this set from now on.

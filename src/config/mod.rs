@@ -12,6 +12,7 @@
 //! Each step reports all of its faults, and [`Errors`] holds them with their places. `--upstream` (`url`), `--listen` and
 //! `--admin` end in the same structs and pass the same checks.
 
+mod changes;
 mod check;
 mod display;
 mod error;
@@ -32,6 +33,7 @@ mod units;
 mod unserved;
 mod upstream;
 mod url;
+mod variables;
 
 #[cfg(test)]
 mod tests;

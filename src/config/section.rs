@@ -5,7 +5,7 @@
 
 use super::fault::{Faults, Mark, Path, Wrong, nearest, shown};
 use super::tree::{Entry, Node, Value};
-use super::units;
+use super::{units, variables};
 use std::collections::HashMap;
 
 /// A map that is being read. Ends with [`Section::finish`].
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
 
     /// True when the key stands in the file.
     pub fn has(&self, key: &str) -> bool {
-        self.find(key).is_some()
+        self.find(key).is_some_and(|entry| !entry.is_left_out())
     }
 
     fn find(&self, key: &str) -> Option<&'a Entry> {
@@ -70,26 +70,29 @@ impl<'a> Section<'a> {
 
     fn ask(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.known.push(key);
-        let found = self.find(key);
+        let found = self.find(key).filter(|entry| !entry.is_left_out());
         #[cfg(test)]
         self.faults.asked.borrow_mut().push((self.path.key(key), found.is_some()));
         found
     }
 
     /// A value that may be left out.
-    pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> Option<T> {
+    pub fn optional<T>(&mut self, key: &'static str, read: impl Fn(&Value) -> Result<T, Wrong>) -> Option<T> {
         let entry = self.ask(key)?;
-        match read(&entry.node.value) {
+        match variables::read(&entry.node, read) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.report(key, wrong);
+                // (What could not be filled in has been reported.)
+                if !self.faults.touches(&self.path.key(key)) {
+                    self.report(key, wrong);
+                }
                 None
             }
         }
     }
 
     /// A value with a default.
-    pub fn value<T>(&mut self, key: &'static str, default: T, read: impl FnOnce(&Value) -> Result<T, Wrong>) -> T {
+    pub fn value<T>(&mut self, key: &'static str, default: T, read: impl Fn(&Value) -> Result<T, Wrong>) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
@@ -98,7 +101,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         remedy: &str,
-        read: impl FnOnce(&Value) -> Result<T, Wrong>,
+        read: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> Option<T> {
         self.require(key, remedy);
         self.optional(key, read)
@@ -174,10 +177,12 @@ impl<'a> Section<'a> {
         read: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> Option<Vec<T>> {
         let items = self.list(key, remedy)?;
-        let values = items.into_iter().filter_map(|item| match read(&item.node.value) {
+        let values = items.into_iter().filter_map(|item| match variables::read(item.node, &read) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.faults.report(item.path, item.mark, wrong);
+                if !self.faults.touches(&item.path) {
+                    self.faults.report(item.path, item.mark, wrong);
+                }
                 None
             }
         });
@@ -215,8 +220,8 @@ impl<'a> Section<'a> {
         let path = self.path.key(key);
         let members = Section::open(&entry.node, path.clone(), Some(entry.mark()), self.faults);
         let pairs = members.entries.iter().filter_map(|entry| {
-            let pair =
-                address(&Value::Text(entry.key.clone())).and_then(|address| Ok((address, read(&entry.node.value)?)));
+            let pair = address(&Value::Text(entry.key.clone()))
+                .and_then(|address| Ok((address, variables::read(&entry.node, &read)?)));
             pair.map_err(|wrong| self.faults.report(path.key(&entry.key), Some(entry.mark()), wrong)).ok()
         });
         pairs.collect()

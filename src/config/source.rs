@@ -8,7 +8,7 @@ use super::section::Section;
 use super::tree::{self, Node};
 use super::{
     Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, NearCache, Pattern, Route,
-    Upstream, UpstreamTls, Workers, limits, units, unserved, url,
+    Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -47,7 +47,7 @@ impl Draft {
     /// What a text describes; an error where it is no YAML at all.
     pub fn read(text: &str, place: &str) -> Result<Draft, Errors> {
         let stop = |fault: Fault| Errors::new(vec![placed(fault, place)], 0);
-        let Some(tree) = tree::read(text).map_err(stop)? else {
+        let Some(mut tree) = tree::read(text).map_err(stop)? else {
             return Err(Errors::single(place, "the file is empty", SMALLEST));
         };
         if !matches!(tree.value, tree::Value::Map(_)) {
@@ -58,6 +58,7 @@ impl Draft {
             }));
         }
         let faults = Faults::default();
+        variables::fill(&mut tree, &Path::default(), &faults, &|name| std::env::var(name).ok());
         let config = config(&tree, &faults);
         Ok(Draft::of(config, faults, Some(tree), place))
     }

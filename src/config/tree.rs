@@ -29,6 +29,8 @@ pub(super) struct Node {
     /// Of the scalar itself; of a list or map its first part, and nothing for an empty one.
     pub mark: Option<Mark>,
     pub value: Value,
+    /// The environment has had a part in it.
+    pub from_environment: bool,
 }
 
 /// What YAML can say, without tags.
@@ -153,6 +155,10 @@ fn too_many() -> Wrong {
 // === impl Node ===
 
 impl Node {
+    fn new(mark: Option<Mark>, value: Value) -> Node {
+        Node { mark, value, from_environment: false }
+    }
+
     /// Where to point for a path: the scalar, the key of a list or map, or the nearest thing above that exists.
     pub fn locate(&self, path: &Path) -> Option<Mark> {
         let mut node = self;
@@ -181,6 +187,11 @@ impl Node {
 }
 
 impl Entry {
+    /// The environment has nothing to put there.
+    pub fn is_left_out(&self) -> bool {
+        self.node.from_environment && matches!(&self.node.value, Value::Text(text) if text.is_empty())
+    }
+
     /// The value where it is one word, the key where it is more or nothing.
     pub fn mark(&self) -> Mark {
         match self.node.value {

@@ -371,11 +371,13 @@ fn no_more_is_written_or_read_than_the_near_cache_may_hold() {
     small.near_cache.max_entry = 50_000;
     let refused = reread(&file, &app(small.clone()), now, WRITTEN).unwrap_err().to_string();
     assert!(refused.contains(&format!("its {} bytes are more than near_cache.max_memory", file.len())), "{refused}");
-    let mut narrow = app(config());
+    let narrow = app(config());
     for n in 0..100u8 {
         narrow.near.restore(&parts(&narrow, &[n], &reply, now));
     }
-    narrow.config.near_cache.max_memory = 50_000;
+    let mut config = narrow.rules().config.clone();
+    config.near_cache.max_memory = 50_000;
+    narrow.replace_rules(config);
     let file = written(&narrow, now);
     assert!((45_000..51_000).contains(&file.len()), "{} bytes", file.len());
     assert!(reread(&file, &narrow, now, WRITTEN).unwrap().kept > 40);
@@ -385,7 +387,7 @@ fn no_more_is_written_or_read_than_the_near_cache_may_hold() {
 fn the_owner_is_the_upstream_as_this_user_sees_it_and_never_its_password() {
     let of = |url: &str| {
         let app = app(Config::for_upstream(url).unwrap());
-        owner(&app)
+        owner(&app, &Terms::of(app.rules()))
     };
     assert_eq!(of(UPSTREAM_URL), "main, redis at 127.0.0.1:1, as app");
     assert_eq!(of("redis-cluster://b:2,a:1"), of("redis-cluster://a:1,b:2"));

@@ -36,7 +36,7 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
         match deserializer.deserialize_any(visitor) {
             Ok(node) => Ok(node),
             Err(error) => match kept.take() {
-                Some(value) => Ok(Node { mark: Some(mark_in(&error.to_string())), value }),
+                Some(value) => Ok(Node::new(Some(mark_in(&error.to_string())), value)),
                 None => Err(error),
             },
         }
@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
         while let Some(node) = items.next_element_seed(NodeSeed { loading: self.loading, depth })? {
             list.push(node);
         }
-        Ok(Node { mark: list.first().and_then(|node: &Node| node.mark), value: Value::List(list) })
+        Ok(Node::new(list.first().and_then(|node: &Node| node.mark), Value::List(list)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
@@ -185,7 +185,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
             let node = entries.next_value_seed(NodeSeed { loading: self.loading, depth })?;
             map.push(Entry { key, mark, node });
         }
-        Ok(Node { mark: map.first().map(|entry: &Entry| entry.mark), value: Value::Map(map) })
+        Ok(Node::new(map.first().map(|entry: &Entry| entry.mark), Value::Map(map)))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {

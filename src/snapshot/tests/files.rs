@@ -58,8 +58,10 @@ fn failures(app: &App) -> u64 {
 #[test]
 fn without_warm_start_nothing_is_touched() {
     let directory = Directory::new("off");
-    let mut app = directory.app();
-    app.config.near_cache.warm_start = false;
+    let app = directory.app();
+    let mut config = app.rules().config.clone();
+    config.near_cache.warm_start = false;
+    app.replace_rules(config);
     assert!(Snapshot::open(&app).unwrap().is_none());
     assert_eq!(directory.names(), [""; 0]);
 }
@@ -174,7 +176,7 @@ fn what_is_refused_leaves_the_near_cache_empty() {
         fs::write(directory.file(), bytes).unwrap();
         fs::set_permissions(directory.file(), fs::Permissions::from_mode(mode)).unwrap();
         let next = directory.app();
-        Snapshot { path: directory.file(), ..open_beside(&next, "other") }.load(&next);
+        Snapshot { path: directory.file(), ..open_beside("other") }.load(&next);
         (next.near.len(), failures(&next))
     };
     assert_eq!(load(&whole, 0o600), (100, 0));
@@ -184,7 +186,7 @@ fn what_is_refused_leaves_the_near_cache_empty() {
 }
 
 /// One that does not ask for the lock of the file.
-fn open_beside(app: &App, name: &str) -> Snapshot {
+fn open_beside(name: &str) -> Snapshot {
     let beside = std::env::temp_dir().join(format!("larder-snapshot-{}-{name}", std::process::id()));
     let lock = File::create(&beside).unwrap();
     let _ = fs::remove_file(&beside);
