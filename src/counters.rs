@@ -63,6 +63,9 @@ pub struct Counters {
     pub clients_accepted: Cell,
     pub clients_left: Cell,
     pub clients_closed_by_limit: Cell,
+    /// Clients that the process closed to end itself: between two commands, and whatever they were at.
+    pub clients_drained: Cell,
+    pub clients_cut: Cell,
     pub upstream_replies: Cell,
     pub upstream_failures: Cell,
     pub redirections: Cell,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::command::Shape;
 use crate::listener::Accepted;
 use crate::origin::Node;
 use crate::resp::Proto;
+use crate::session::leaving::Leaving;
 
 /// A worker's letter box.
 #[derive(Debug, Default)]
@@ -53,6 +55,10 @@ pub enum Letter {
     NewRules,
     /// The command table has changed.
     NewTable,
+    /// Its sessions are to end, each in its turn within this time.
+    Leave(Leaving, Duration),
+    /// Its sessions end now, whatever they are at.
+    Cut,
     /// The process ends.
     Stop,
 }

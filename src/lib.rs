@@ -50,6 +50,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod counters;
+pub mod drain;
 pub mod events;
 pub mod faults;
 pub mod glob;

@@ -1,7 +1,7 @@
 //! Listeners: accept clients, keep to the limits, hand each to the worker with the fewest.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::net::SocketFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -26,7 +28,7 @@ use crate::session::clients::{Client, Told};
 pub struct Listener {
     socket: Socket,
     /// Held for its drop.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     tls: Option<Arc<ServerConfig>>,
     /// Where it listens, for people.
     pub name: String,
@@ -38,9 +40,16 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// The file of a Unix socket that is listened on; removed with the listener, however that ends.
+/// The file of a Unix socket that is listened on; removed with the listener, however that ends, unless it is left to another
+/// process.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile(Option<PathBuf>);
+
+/// A client that has connected.
+enum Arrived {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
 
 /// A client on its way to its worker.
 #[derive(Debug)]
@@ -57,6 +66,8 @@ enum AcceptedSocket {
     Unix(std::os::unix::net::UnixStream),
 }
 
+/// What an accepted socket must be.
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 /// A client has this long for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When accepting fails (no file descriptors), the next try waits this long.
@@ -79,13 +90,13 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
         Address::Tcp { host, port } => {
             let socket = bind_tcp(host, *port).await.map_err(failed)?;
             let name = socket.local_addr().map_err(failed)?.to_string();
-            Ok(Listener { socket: Socket::Tcp(socket), _file: None, tls, name })
+            Ok(Listener { socket: Socket::Tcp(socket), file: None, tls, name })
         }
         Address::Unix(path) => {
             make_way(path)?;
             let socket = UnixListener::bind(path).map_err(failed)?;
-            let file = Some(SocketFile(path.clone()));
-            Ok(Listener { socket: Socket::Unix(socket), _file: file, tls, name: format!("unix:{}", path.display()) })
+            let file = Some(SocketFile(Some(path.clone())));
+            Ok(Listener { socket: Socket::Unix(socket), file, tls, name: format!("unix:{}", path.display()) })
         }
     }
 }
@@ -124,40 +135,90 @@ fn make_way(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Accepts clients for ever.
-pub async fn accept(listener: Listener, app: Arc<App>) {
+/// What becomes of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// It accepts.
+    Open,
+    /// It accepts no more. Who has connected already is let in.
+    Closed,
+    /// Another process accepts from the same socket: the queue and the socket's file are left to it.
+    HandedOver,
+}
+
+/// Accepts clients until it is told to stop.
+pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Receiver<Door>) {
     loop {
-        let accepted = match &listener.socket {
-            Socket::Tcp(socket) => socket.accept().await.map(|(stream, from)| {
-                // A client that asks and waits wants its answer at once.
-                let _ = stream.set_nodelay(true);
-                let to = stream.local_addr().map(|at| at.to_string()).unwrap_or_default();
-                (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
-            }),
-            Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| {
-                // As Redis names them: the path, and no port.
-                let name = format!("{}:0", listener.name.trim_start_matches("unix:"));
-                (Stream::Unix(stream), name.clone(), name, None)
-            }),
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            // (An error: nobody is left to tell, so the process ends.)
+            _ = door.wait_for(|door| *door != Door::Open) => break,
         };
         match accepted {
-            Ok((stream, from, to, ip)) => admit(&listener, &app, stream, from, to, ip).await,
+            Ok(arrived) => admit(&listener, &app, arrived).await,
             Err(error) => {
                 tracing::warn!("accepting on {} failed: {error}", listener.name);
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+    if *door.borrow() == Door::HandedOver {
+        if let Some(file) = listener.file.take() {
+            file.leave();
+        }
+        return;
+    }
+    // The kernel resets what it has queued when the socket goes.
+    while let Some(Ok(arrived)) = listener.socket.next_in_queue() {
+        admit(&listener, &app, arrived).await;
+    }
 }
 
-async fn admit(
-    listener: &Listener,
-    app: &App,
-    stream: Stream,
-    address: String,
-    local_address: String,
-    ip: Option<IpAddr>,
-) {
+// === impl Socket ===
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Arrived> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await.map(|(stream, from)| Arrived::Tcp(stream, from)),
+            Self::Unix(socket) => socket.accept().await.map(|(stream, _)| Arrived::Unix(stream)),
+        }
+    }
+
+    /// The next client that has connected, if there is one. Asks the kernel itself: what tokio knows may be older.
+    fn next_in_queue(&self) -> Option<io::Result<Arrived>> {
+        let arrived = match self {
+            Self::Tcp(socket) => {
+                rustix::net::acceptfrom_with(socket, FLAGS).map_err(io::Error::from).and_then(|(fd, _)| {
+                    let stream = std::net::TcpStream::from(fd);
+                    let from = stream.peer_addr()?;
+                    Ok(Arrived::Tcp(TcpStream::from_std(stream)?, from))
+                })
+            }
+            Self::Unix(socket) => rustix::net::accept_with(socket, FLAGS)
+                .map_err(io::Error::from)
+                .and_then(|fd| Ok(Arrived::Unix(UnixStream::from_std(fd.into())?))),
+        };
+        match arrived {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            arrived => Some(arrived),
+        }
+    }
+}
+
+async fn admit(listener: &Listener, app: &App, arrived: Arrived) {
+    let (stream, address, local_address, ip) = match arrived {
+        Arrived::Tcp(stream, from) => {
+            // A client that asks and waits wants its answer at once.
+            let _ = stream.set_nodelay(true);
+            let to = stream.local_addr().map(|at| at.to_string()).unwrap_or_default();
+            (Stream::Tcp(stream), from.to_string(), to, Some(from.ip()))
+        }
+        Arrived::Unix(stream) => {
+            // As Redis names them: the path, and no port.
+            let name = format!("{}:0", listener.name.trim_start_matches("unix:"));
+            (Stream::Unix(stream), name.clone(), name, None)
+        }
+    };
     let fewest = app
         .counters
         .iter()
@@ -215,9 +276,17 @@ async fn refuse(mut stream: Stream) {
 
 // === impl SocketFile ===
 
+impl SocketFile {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! every raw sample of one until it is asked, which is no bound on memory.
 
 mod degradation;
+mod drain;
 mod invalidation;
 
 use std::sync::Arc;
@@ -327,7 +328,7 @@ static METRICS: &[Metric] = &[
 
 /// Every metric, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS)
+    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS).chain(drain::METRICS)
 }
 
 /// Reads every metric.

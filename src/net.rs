@@ -121,6 +121,21 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 // === impl Stream ===
 
 impl Stream {
+    /// What is written from here on leaves with the end of the stream, which must come at once: who reads the last reply has the end
+    /// already.
+    pub fn hold_back(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        // Without it the end comes a little later, which is allowed too.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_cork(socket, true);
+        #[cfg(not(target_os = "linux"))]
+        let _ = socket;
+    }
+
     /// Whether the other side has said that it will send no more, though what it has sent before is not read yet.
     pub fn peer_has_closed(&self) -> bool {
         let ready = async {

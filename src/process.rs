@@ -1,7 +1,6 @@
 //! The process: binds, starts the workers, says where everything is, and waits for the end.
 
 use std::io::Write;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +16,12 @@ use crate::clock::Micros;
 use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
 use crate::counters::Counters;
-use crate::events::{self, Events};
+use crate::drain::{Cause, Doors, Signals, drain};
+use crate::events::Events;
 use crate::inbox::{Inbox, Letter};
 use crate::invalidation::{self, Channels};
 use crate::ladder::runway::Runway;
-use crate::listener::{self, Listener};
+use crate::listener;
 use crate::memory::Memory;
 use crate::orders::{Order, Orders, Outcome};
 use crate::origin::{Databases, Origin};
@@ -63,7 +63,7 @@ fn fail(error: &str) -> ExitCode {
 async fn start(loaded: Loaded) -> Result<(), String> {
     let Loaded { config, source } = loaded;
     // From here on a signal ends the process in good order, also before it serves.
-    let mut ended = pin!(ended()?);
+    let mut signals = Signals::catch()?;
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         listeners.push(listener::bind(listener).await?);
@@ -99,7 +99,7 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         };
         tokio::select! {
             () = all => {}
-            signal = &mut ended => {
+            signal = signals.next() => {
                 tracing::info!("{signal}: stopping before anybody was served");
                 return Ok(());
             }
@@ -109,14 +109,12 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         tokio::spawn(Arc::clone(snapshot).keep(Arc::clone(&app)));
     }
     say(&app, &banner(&app));
-    for listener in listeners {
-        tokio::spawn(accept(listener, Arc::clone(&app)));
-    }
+    let mut doors = Doors::open(listeners, &app);
     app.enter(Stage::Serving);
     let mut orders = app.orders.hear().ok_or("somebody else carries out the orders")?;
     let by = loop {
         tokio::select! {
-            signal = &mut ended => break signal,
+            signal = signals.next() => break signal,
             Some(order) = orders.recv() => match order {
                 Order::Drain { by } => break by,
                 Order::Reload { told, .. } => {
@@ -125,7 +123,9 @@ async fn start(loaded: Loaded) -> Result<(), String> {
             },
         }
     };
-    app.events.info(events::Kind::Process, None, format!("{by}: stopping"));
+    // Who asks for something from here on is told that nobody listens.
+    drop(orders);
+    drain(&app, &mut doors, &mut signals, by, Cause::Ordered, || ()).await;
     app.enter(Stage::Ending);
     for inbox in &app.inboxes {
         inbox.post([Letter::Stop]);
@@ -169,10 +169,6 @@ async fn watch(app: &App, origin: &Origin, first: impl Fn()) {
         first();
     })
     .await;
-}
-
-async fn accept(listener: Listener, app: Arc<App>) {
-    listener::accept(listener, app).await;
 }
 
 /// Puts the parts together.
@@ -314,17 +310,4 @@ fn say(_: &App, text: &str) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for SIGTERM or SIGINT; which it was. They are caught from the call on, awaited or not.
-fn ended() -> Result<impl Future<Output = &'static str>, String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let hook = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-    let (mut terminate, mut interrupt) = (hook(SignalKind::terminate())?, hook(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
 }

@@ -29,6 +29,7 @@ use crate::pubsub;
 use crate::resp::decode::DecodeLimits;
 use crate::rules::Rules;
 use crate::session::lease::Lease;
+use crate::session::leaving::Leaving;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
 use crate::upstream::breaker::State;
@@ -61,6 +62,8 @@ pub struct Worker {
     vacant: RefCell<Vec<Link>>,
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// What its sessions are asked to do, since when, and within what time each of them has its turn.
+    leaving: Cell<(Leaving, Micros, Duration)>,
     stopping: Cell<bool>,
 }
 
@@ -85,6 +88,9 @@ const LANE_IDLE: Duration = Duration::from_secs(60);
 const PUBLISH: u64 = 4;
 const FADE: u64 = 200;
 
+/// 2^64 divided by the golden ratio: multiples of it lie evenly.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Runs a worker on the calling thread until it is told to stop.
 pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -101,6 +107,7 @@ pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
         vacant: RefCell::default(),
         sessions: RefCell::default(),
         buffers: RefCell::default(),
+        leaving: Cell::new((Leaving::Stays, Micros(0), Duration::ZERO)),
         stopping: Cell::new(false),
         app,
     });
@@ -173,6 +180,15 @@ impl Worker {
                 self.app.rules_taken(self.number, number);
             }
             Letter::NewTable => *self.table.borrow_mut() = self.app.table.load_full(),
+            Letter::Leave(leaving, within) => {
+                self.leaving.set((leaving, Micros::now(), within));
+                self.ask_to_leave();
+            }
+            Letter::Cut => {
+                let sessions = self.sessions.borrow();
+                sessions.values().for_each(|session| session.state.borrow_mut().end(Ending::Now));
+                self.counters.clients_cut.add(sessions.len() as u64);
+            }
             Letter::Stop => self.stopping.set(true),
         }
     }
@@ -219,6 +235,7 @@ impl Worker {
             for session in self.sessions.borrow().values() {
                 session.tick();
             }
+            self.ask_to_leave();
             if self.number == 0 {
                 self.app.memories().for_each(|(_, memory)| memory.sweep());
             }
@@ -228,6 +245,21 @@ impl Worker {
             }
             if tick % FADE == FADE - 1 {
                 self.sketch.borrow_mut().fade();
+            }
+        }
+    }
+
+    /// Tells the sessions whose turn it is that the process wants them to end. Turns lie evenly over the time, by the session's number.
+    fn ask_to_leave(&self) {
+        let (leaving, since, within) = self.leaving.get();
+        if leaving == Leaving::Stays {
+            return;
+        }
+        let past = Micros::now().since(since);
+        for session in self.sessions.borrow().values() {
+            let share = (session.id.wrapping_mul(GOLDEN) >> 32) as f64 / (1u64 << 32) as f64;
+            if past >= Micros::of(within.mul_f64(share)) {
+                session.ask_to_leave(leaving);
             }
         }
     }

@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "command",
             "config",
             "counters",
+            "drain",
             "events",
             "inbox",
             "invalidation",
@@ -42,6 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tracking",
         ],
     ),
+    ("drain", &["app", "events", "inbox", "listener", "session"]),
     ("cli", &["command", "config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.

@@ -189,6 +189,33 @@ impl Client {
         }
     }
 
+    /// Waits for the other side's orderly end, which must come before anything else.
+    ///
+    /// # Errors
+    /// `InvalidData` with what came instead, `ConnectionReset` for an end that is not orderly, and what the socket says.
+    pub fn read_end(&mut self) -> io::Result<()> {
+        while self.fill()? > 0 {}
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::InvalidData, self.buffer.escape_ascii().to_string()))
+    }
+
+    /// Whether the other side has closed, as pools ask before they use a connection again.
+    ///
+    /// # Errors
+    /// `ConnectionReset` when that was not orderly, and what else the socket says.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(count) => Ok(count == 0 && self.buffer.is_empty()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Everything up to bytes that end so, as bytes.
     ///
     /// # Errors

@@ -88,6 +88,8 @@ impl Display for Config {
             Workers::Auto => writeln!(f, "workers: auto")?,
             Workers::Fixed(number) => writeln!(f, "workers: {number}")?,
         }
+        writeln!(f, "drain_delay: {}", show_duration(self.drain_delay))?;
+        writeln!(f, "drain_timeout: {}", show_duration(self.drain_timeout))?;
         writeln!(f, "allow_insecure: {}", self.allow_insecure)?;
         writeln!(f, "allow_admin: {}", self.allow_admin)?;
         writeln!(f, "cluster_facade: {}", self.cluster_facade)

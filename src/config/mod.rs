@@ -54,6 +54,7 @@ pub(crate) use source::Draft;
 pub use upstream::{Breaker, Coherence, HealthCheck, Heartbeat, Kind, Upstream, UpstreamTls};
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,12 @@ pub struct Config {
     pub limits: Limits,
     /// Threads that serve clients. Default: auto. Set it to leave cores to the application beside.
     pub workers: Workers,
+    /// How long the process goes on accepting after it has said that it is not ready any more. Default: 0s. Set it where a load
+    /// balancer asks `/readyz` and sends clients until it has heard.
+    pub drain_delay: Duration,
+    /// How long clients may stay when the process ends. Default: 10s. Keep it some seconds below what the supervisor waits before it
+    /// kills (systemd's `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`).
+    pub drain_timeout: Duration,
     /// Accept listeners and an admin address that other machines reach without TLS. Default: false. Set it where the network
     /// itself is trusted, such as inside a container that publishes no port.
     pub allow_insecure: bool,
@@ -85,6 +92,9 @@ pub struct Config {
     /// client library insists on a cluster.
     pub cluster_facade: bool,
 }
+
+/// Default of [`Config::drain_timeout`]: a third of what Kubernetes waits by default, a ninth of what systemd does.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a configuration file's text. `place` is the file name for messages. Files that it names (passwords, certificates) are
 /// opened to see that they can be read.
@@ -143,6 +153,8 @@ impl Config {
             admin: Admin::default(),
             limits: Limits::default(),
             workers: Workers::Auto,
+            drain_delay: Duration::ZERO,
+            drain_timeout: DRAIN_TIMEOUT,
             allow_insecure: false,
             allow_admin: false,
             cluster_facade: false,

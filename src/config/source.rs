@@ -12,6 +12,7 @@ use super::{
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::time::Duration;
 
 /// A configuration that is read and not yet checked.
 pub(crate) struct Draft {
@@ -159,6 +160,8 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         admin: Admin::read(section.section("admin")),
         limits: Limits::read(section.section("limits")),
         workers: section.value("workers", Workers::Auto, limits::workers),
+        drain_delay: section.value("drain_delay", Duration::ZERO, units::duration),
+        drain_timeout: section.value("drain_timeout", super::DRAIN_TIMEOUT, units::duration),
         allow_insecure: section.value("allow_insecure", false, units::flag),
         allow_admin: section.value("allow_admin", false, units::flag),
         cluster_facade: section.value("cluster_facade", false, units::flag),

@@ -185,6 +185,18 @@ pub fn send_to(session: &Rc<Session>, state: &mut State, node: &Arc<Node>, wire:
     lane.send(wire, (0, 0), state.now, || Receipt::of_read(session, node.upstream, seq));
 }
 
+/// Sends a command that no client has asked for to a certain node; whether that can be reached. Nobody is told the reply.
+pub fn send_unasked(session: &Rc<Session>, state: &mut State, node: &Arc<Node>, wire: &[u8]) -> bool {
+    let Some(origin) = session.worker.app.origin(node.upstream) else { return false };
+    let (lane, now) = (lane(session, state, origin, node), Micros::now());
+    let reachable = lane.refusal(now).is_none();
+    if reachable {
+        state.lane_owed += 1;
+        lane.send(wire, (0, 0), now, || Receipt::of_nobody(session, node.upstream));
+    }
+    reachable
+}
+
 /// A read whose connection was lost, answered from the cache if its node is down by now: its reply, or why there is none.
 pub fn rescue(session: &Rc<Session>, upstream: u16, seq: u64, request: &[u8]) -> Option<Result<Vec<u8>, String>> {
     let mut state = session.state.borrow_mut();

@@ -72,6 +72,7 @@ impl Session {
         let gone = state.ending >= Ending::Now;
         if let Some(lease) = state.blocked.take() {
             self.client.block(None);
+            state.unblocked = false;
             lease.mark_clean();
         } else if let Some(transaction) = &mut state.transaction {
             transaction.note_answer(reply);

@@ -3,6 +3,7 @@
 //! * [`replies`]: its replies in the order of its commands.
 //! * [`receiver`]: what happens when the upstream's reply to one of its commands arrives.
 //! * [`gathering`]: a reply that several nodes have a part in.
+//! * [`leaving`]: how it ends when the process does.
 //! * [`lease`], [`transaction`]: connections that it has to itself, and what for.
 //! * [`subscriptions`]: what it is subscribed to, and the messages that come of it.
 //! * [`clients`]: what the process knows of all clients (CLIENT LIST).
@@ -11,6 +12,7 @@
 pub mod clients;
 pub mod gathering;
 pub mod lease;
+pub mod leaving;
 pub mod local;
 pub mod receiver;
 pub mod replies;
@@ -24,6 +26,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -95,7 +98,9 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
     let lingers;
     {
         let mut state = session.state.borrow_mut();
+        session.client.killed.store(true, Ordering::Release);
         lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
+        worker.counters.clients_drained.add(u64::from(state.left));
         state.ending = Ending::Now;
         state.replies.abandon();
         state.drop_subscriptions(&session);
@@ -270,6 +275,10 @@ impl Session {
             state.now = Micros::now();
             state.starved = false;
             self.serve_input(&mut state, io);
+            if self.may_leave(&mut state, io) && self.read(cx, &mut state, io)?.is_pending() {
+                io.stream.hold_back();
+                (state.left, state.ending) = (true, Ending::AfterReplies);
+            }
             let all_sent = match self.send(cx, &mut state, io) {
                 Ok(all_sent) => all_sent,
                 Err(error) => return Poll::Ready(Err(error)),

@@ -7,6 +7,7 @@ use std::task::Waker;
 use smallvec::SmallVec;
 
 use super::lease::Lease;
+use super::leaving::Leaving;
 use super::receiver::Receipt;
 use super::replies::Replies;
 use super::subscriptions::Subscriptions;
@@ -78,6 +79,12 @@ pub struct State {
     pub now: Micros,
     /// How the session ends, if it does.
     pub ending: Ending,
+    /// How much the process wants it to end.
+    pub leaving: Leaving,
+    /// It ends because the process wants it to.
+    pub(super) left: bool,
+    /// The server was asked to end the command that blocks.
+    pub(super) unblocked: bool,
     pub(super) stalled: bool,
     /// It is blocked and has sent so much that no more is read.
     pub(super) sated: bool,
@@ -167,6 +174,9 @@ impl State {
             pushed: 0,
             now: Micros(0),
             ending: Ending::Open,
+            leaving: Leaving::Stays,
+            left: false,
+            unblocked: false,
             stalled: false,
             sated: false,
             took: false,

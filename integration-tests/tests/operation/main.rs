@@ -1,0 +1,3 @@
+//! What an operator does to a running Larder: ends it, replaces it, reads its log.
+
+mod drain;
