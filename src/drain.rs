@@ -17,9 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Stage};
 use crate::events::Kind;
-use crate::inbox::Letter;
+use crate::inbox::{Leaving, Letter};
 use crate::listener::{self, Door, Listener};
-use crate::session::leaving::Leaving;
 
 /// The signals that end the process. They are caught from the start on, waited for or not.
 #[derive(Debug)]
@@ -115,10 +114,13 @@ pub async fn drain(app: &App, doors: &mut Doors, signals: &mut Signals, by: &str
 }
 
 async fn course(app: &App, doors: &mut Doors, cause: Cause, closed: impl FnOnce()) {
-    let time = app.config.drain_timeout;
+    let (delay, time) = {
+        let config = &app.rules().config;
+        (config.drain_delay, config.drain_timeout)
+    };
     match cause {
         Cause::Ordered => {
-            tokio::time::sleep(app.config.drain_delay).await;
+            tokio::time::sleep(delay).await;
             doors.close(Door::Closed).await;
             closed();
             until(time, || app.clients.is_empty()).await;

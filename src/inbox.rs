@@ -12,7 +12,6 @@ use crate::command::Shape;
 use crate::listener::Accepted;
 use crate::origin::Node;
 use crate::resp::Proto;
-use crate::session::leaving::Leaving;
 
 /// A worker's letter box.
 #[derive(Debug, Default)]
@@ -74,6 +73,19 @@ pub enum Payload {
     Verbatim(Bytes),
     /// The read was not done: the command is to be sent on the session's own connection.
     Retry(Bytes),
+}
+
+/// How much the process wants a session to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaving {
+    /// Not at all.
+    Stays,
+    /// When it is idle.
+    WhenIdle,
+    /// When it is idle; what it waits for is ended.
+    Soon,
+    /// Likewise, though it is subscribed.
+    Last,
 }
 
 /// A session that is to be told something.

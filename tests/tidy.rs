@@ -43,7 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tracking",
         ],
     ),
-    ("drain", &["app", "events", "inbox", "listener", "session"]),
+    ("drain", &["app", "events", "inbox", "listener"]),
     ("cli", &["command", "config", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.

@@ -168,6 +168,10 @@ impl Settings {
         for line in &self.beside {
             text += &format!("  {line}\n");
         }
+        if !self.sections.iter().any(|section| section.starts_with("drain_timeout")) {
+            // A test that ends it does not wait for its own clients.
+            text += "drain_timeout: 0s\n";
+        }
         for section in &self.sections {
             text += &format!("{section}\n");
         }

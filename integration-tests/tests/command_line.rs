@@ -15,8 +15,8 @@ use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::scratch::Scratch;
 
-/// From SIGTERM to the end, with clients connected.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// From SIGTERM to the end, without clients or with a short drain_timeout.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A port of the system's choice for the clients, and one for the admin page, so that tests do not meet on 9180.
 const ANYWHERE: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
@@ -64,6 +64,7 @@ fn without_arguments_it_listens_on_6380_and_keeps_the_data_itself() {
     let mut client = larder.connect();
     assert_eq!(client.say("SET greeting hello"), Reply::ok());
     assert_eq!(client.say("GET greeting"), Reply::bulk("hello"));
+    drop(client);
     assert_eq!(larder.terminate(FAREWELL), 0);
 }
 
@@ -352,8 +353,14 @@ fn sigterm_ends_it_with_code_0_while_clients_are_connected() {
     let scratch = Scratch::new("end");
     let socket = scratch.file("larder.sock");
     let unix = format!("unix:{}", socket.display());
-    let url = format!("redis://{}", redis.address());
-    let mut larder = Program::start(&anywhere(&["--listen", &unix, "--upstream", &url]));
+    let file = scratch.file("larder.yaml");
+    let text = format!(
+        "listeners: [{{address: \"127.0.0.1:0\"}}, {{address: \"{unix}\"}}]\nupstreams: {{main: {{kind: redis, endpoints: [\"{}\"]}}}}\n\
+         drain_timeout: 100ms\n",
+        redis.address()
+    );
+    fs::write(&file, text).expect("the scratch directory is writable");
+    let mut larder = Program::start(&["--config", &file.display().to_string(), "--admin", "127.0.0.1:0"]);
     let mut clients: Vec<_> = (0..50).map(|_| larder.connect()).collect();
     for client in &mut clients {
         assert_eq!(client.say("INCR n").error(), None);
@@ -374,5 +381,6 @@ fn sigterm_ends_it_also_while_its_upstream_cannot_be_reached() {
     let mut larder = Program::start(&anywhere(&["--upstream", &url]));
     let mut client = larder.connect();
     assert!(client.say("GET k").error().is_some_and(|error| error.contains(&nobody.to_string())));
+    drop(client);
     assert_eq!(larder.terminate(FAREWELL), 0, "{}", larder.output());
 }

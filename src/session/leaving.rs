@@ -17,34 +17,14 @@ use std::time::Duration;
 
 use super::{Ending, Io, ReplyMode, Session, State};
 use crate::clock::Micros;
+use crate::inbox::Leaving;
 use crate::resp::encode;
 use crate::serve::forward;
-
-/// How much the process wants a session to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Leaving {
-    /// Not at all.
-    Stays,
-    /// When it is idle.
-    WhenIdle,
-    /// When it is idle; what it waits for is ended.
-    Soon,
-    /// Likewise, though it is subscribed.
-    Last,
-}
 
 /// Clients that have said nothing for so long are closed without waiting for their next command.
 const SILENCE: Duration = Duration::from_secs(1);
 /// The same when there is little time.
 const SHORT_SILENCE: Duration = Duration::from_millis(100);
-
-// === impl Leaving ===
-
-impl Leaving {
-    fn silence(self) -> Micros {
-        Micros::of(if self == Self::WhenIdle { SILENCE } else { SHORT_SILENCE })
-    }
-}
 
 // === impl Session ===
 
@@ -75,7 +55,8 @@ impl Session {
         let answered = state.replies.unsent() > 0 || state.reply_mode != ReplyMode::On;
         let silent = || {
             let active_at = Micros(self.client.active_at.load(Ordering::Relaxed));
-            state.now.since(active_at) >= leaving.silence()
+            let silence = if leaving == Leaving::WhenIdle { SILENCE } else { SHORT_SILENCE };
+            state.now.since(active_at) >= Micros::of(silence)
         };
         between && (answered || listens || silent())
     }

@@ -7,12 +7,12 @@ use std::task::Waker;
 use smallvec::SmallVec;
 
 use super::lease::Lease;
-use super::leaving::Leaving;
 use super::receiver::Receipt;
 use super::replies::Replies;
 use super::subscriptions::Subscriptions;
 use super::transaction::Transaction;
 use crate::clock::Micros;
+use crate::inbox::Leaving;
 use crate::origin::Origin;
 use crate::resp::Proto;
 use crate::serve::wait::Progress;

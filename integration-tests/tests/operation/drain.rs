@@ -57,10 +57,7 @@ fn a_client_is_served_until_it_leaves_and_nobody_else_is_let_in() {
     drop(client);
     let output = ends(larder);
     assert!(output.contains("SIGTERM: draining, 1 clients are connected"), "{output}");
-    assert!(
-        output.contains(" left by themselves, 0 were closed between commands, 0 were cut off"),
-        "{output}"
-    );
+    assert!(output.contains(" left by themselves, 0 were closed between commands, 0 were cut off"), "{output}");
 }
 
 #[test]
