@@ -53,6 +53,15 @@ pub async fn bind(config: &config::Admin) -> Result<Option<TcpListener>, String>
     }
 }
 
+/// Takes a socket that listens already.
+///
+/// # Errors
+/// It cannot be used.
+pub fn adopt(socket: std::net::TcpListener) -> Result<TcpListener, String> {
+    let adopted = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+    adopted.map_err(|error| format!("the socket of the admin page cannot be used: {error}"))
+}
+
 /// Serves the admin page, for ever.
 pub async fn serve(listener: TcpListener, app: Arc<App>) {
     let routes = Router::new()

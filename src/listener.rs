@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::app::App;
 use crate::clock::Micros;
 use crate::config::{self, Address};
 use crate::inbox::Letter;
+use crate::inherited::{Bound, Inherited, Source};
 use crate::net::{self, Stream};
 use crate::session::clients::{Client, Told};
 
@@ -32,6 +34,10 @@ pub struct Listener {
     tls: Option<Arc<ServerConfig>>,
     /// Where it listens, for people.
     pub name: String,
+    /// Where it was told to listen.
+    pub asked: String,
+    /// Another process may accept from the same socket when this one does not any more.
+    outlives: bool,
 }
 
 #[derive(Debug)]
@@ -43,7 +49,7 @@ enum Socket {
 /// The file of a Unix socket that is listened on; removed with the listener, however that ends, unless it is left to another
 /// process.
 #[derive(Debug)]
-struct SocketFile(Option<PathBuf>);
+pub struct SocketFile(Option<PathBuf>);
 
 /// A client that has connected.
 enum Arrived {
@@ -73,8 +79,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When accepting fails (no file descriptors), the next try waits this long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a listener. The error says what is wrong with which address.
-pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
+/// Binds a listener, or takes the socket that listens there already. The error says what is wrong with which address.
+pub async fn bind(config: &config::Listener, inherited: &mut Inherited) -> Result<Listener, String> {
     let tls = config.tls.as_ref().map(net::server_tls).transpose()?;
     let failed = |error: io::Error| {
         let remedy = match error.kind() {
@@ -86,17 +92,35 @@ pub async fn bind(config: &config::Listener) -> Result<Listener, String> {
         };
         format!("cannot listen on {}: {error}{remedy}", config.address)
     };
-    match &config.address {
-        Address::Tcp { host, port } => {
-            let socket = bind_tcp(host, *port).await.map_err(failed)?;
-            let name = socket.local_addr().map_err(failed)?.to_string();
-            Ok(Listener { socket: Socket::Tcp(socket), file: None, tls, name })
-        }
-        Address::Unix(path) => {
+    let given = inherited.take(&config.address).await.map_err(failed)?;
+    // The file of a socket that systemd has opened is systemd's.
+    let outlives = given.as_ref().is_some_and(|given| given.from == Source::Systemd);
+    let file = config.address.unix_path().filter(|_| !outlives).map(SocketFile::of);
+    let socket = match (given.map(|given| given.socket), &config.address) {
+        (Some(given), _) => Socket::of(given).map_err(failed)?,
+        (None, Address::Tcp { host, port }) => Socket::Tcp(bind_tcp(host, *port).await.map_err(failed)?),
+        (None, Address::Unix(path)) => {
             make_way(path)?;
-            let socket = UnixListener::bind(path).map_err(failed)?;
-            let file = Some(SocketFile(Some(path.clone())));
-            Ok(Listener { socket: Socket::Unix(socket), file, tls, name: format!("unix:{}", path.display()) })
+            Socket::Unix(UnixListener::bind(path).map_err(failed)?)
+        }
+    };
+    let asked = config.address.to_string();
+    let name = match &socket {
+        Socket::Tcp(socket) => socket.local_addr().map_err(failed)?.to_string(),
+        Socket::Unix(_) => asked.clone(),
+    };
+    Ok(Listener { socket, file, tls, name, asked, outlives })
+}
+
+impl Listener {
+    /// The same socket once more, for another process.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Socket::Unix(socket) => socket.as_fd().try_clone_to_owned(),
         }
     }
 }
@@ -121,7 +145,7 @@ async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
 
 /// Removes a socket that a process before us has left behind. One that answers is not ours to take, and what is no
 /// socket is never removed.
-fn make_way(path: &Path) -> Result<(), String> {
+pub fn make_way(path: &Path) -> Result<(), String> {
     let Ok(there) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !there.file_type().is_socket() {
         return Err(format!(
@@ -168,6 +192,10 @@ pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Rece
         }
         return;
     }
+    if listener.outlives {
+        // Whoever waits in the queue is served by the next process, or has it started.
+        return;
+    }
     // The kernel resets what it has queued when the socket goes.
     while let Some(Ok(arrived)) = listener.socket.next_in_queue() {
         admit(&listener, &app, arrived).await;
@@ -177,6 +205,19 @@ pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Rece
 // === impl Socket ===
 
 impl Socket {
+    fn of(given: Bound) -> io::Result<Self> {
+        match given {
+            Bound::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(socket)?))
+            }
+            Bound::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(socket)?))
+            }
+        }
+    }
+
     async fn accept(&self) -> io::Result<Arrived> {
         match self {
             Self::Tcp(socket) => socket.accept().await.map(|(stream, from)| Arrived::Tcp(stream, from)),
@@ -277,7 +318,13 @@ async fn refuse(mut stream: Stream) {
 // === impl SocketFile ===
 
 impl SocketFile {
-    fn leave(mut self) {
+    /// The file of a socket that listens there.
+    pub fn of(path: &Path) -> Self {
+        Self(Some(path.to_owned()))
+    }
+
+    /// Leaves it to another process.
+    pub fn leave(mut self) {
         self.0 = None;
     }
 }

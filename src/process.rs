@@ -1,13 +1,15 @@
 //! The process: binds, starts the workers, says where everything is, and waits for the end.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
 
 use crate::app::{App, Backend, Stage};
 use crate::cache::NearCache;
@@ -17,8 +19,10 @@ use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
 use crate::counters::Counters;
 use crate::drain::{Cause, Doors, Signals, drain};
-use crate::events::Events;
+use crate::events::{Events, Kind as Event};
+use crate::handover::give::{Office, Successor};
 use crate::inbox::{Inbox, Letter};
+use crate::inherited::Inherited;
 use crate::invalidation::{self, Channels};
 use crate::ladder::runway::Runway;
 use crate::listener;
@@ -29,12 +33,12 @@ use crate::pubsub::Hub;
 use crate::route;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Ownership, Snapshot};
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
 use crate::upstream::control::{self, HashFields, Learned};
-use crate::{admin, supervisor, topology, worker};
+use crate::{admin, handover, supervisor, systemd, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
 const CANNOT_START: u8 = 1;
@@ -44,12 +48,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Runs Larder until it is told to stop.
 pub fn run(loaded: Loaded) -> ExitCode {
     Micros::now();
+    // Before there are threads: it changes the environment.
+    let inherited = match systemd::sockets() {
+        Ok(inherited) => inherited,
+        Err(error) => return fail(&error),
+    };
     // The control side: accepting, the admin page, what the upstream tells of itself, signals.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(start(loaded)) {
+    match runtime.block_on(start(loaded, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -60,19 +69,41 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-async fn start(loaded: Loaded) -> Result<(), String> {
+async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
     let Loaded { config, source } = loaded;
     // From here on a signal ends the process in good order, also before it serves.
     let mut signals = Signals::catch()?;
+    let taken = match &config.handover {
+        Some(path) => handover::take::take(path).await?,
+        None => None,
+    };
+    let (mut predecessor, mut office) = (None, None);
+    if let Some(taken) = taken {
+        inherited.extend(taken.sockets);
+        (predecessor, office) = (Some(taken.predecessor), taken.office);
+    }
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        listeners.push(listener::bind(listener).await?);
+        listeners.push(listener::bind(listener, &mut inherited).await?);
     }
-    let admin = admin::bind(&config.admin).await?;
+    let admin = match inherited.take_tcp(config.admin.address) {
+        Some((socket, _)) => Some(admin::adopt(socket)?),
+        None => admin::bind(&config.admin).await?,
+    };
+    inherited.finish()?;
+    let office = match &config.handover {
+        Some(path) if office.is_some() || predecessor.is_none() => {
+            let copy = |socket: &TcpListener| socket.as_fd().try_clone_to_owned().ok();
+            let admin = admin.as_ref().and_then(copy).map(|socket| (config.admin.address.to_string(), socket));
+            Some(Office::open(path, office, &listeners, admin)?)
+        }
+        _ => None,
+    };
     let app = Arc::new(assemble(config, source.to_string())?);
     *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
     *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
-    let snapshot = Snapshot::open(&app)?.map(Arc::new);
+    let snapshot =
+        Snapshot::open(&app, if predecessor.is_some() { Ownership::InTime } else { Ownership::Now })?.map(Arc::new);
     if let Some(snapshot) = &snapshot {
         snapshot.load(&app);
     }
@@ -84,9 +115,9 @@ async fn start(loaded: Loaded) -> Result<(), String> {
         let run = move || worker::run(app, number as u16);
         threads.push(thread.spawn(run).map_err(|error| format!("cannot start a worker: {error}"))?);
     }
-    if let Some(socket) = admin {
-        tokio::spawn(admin::serve(socket, Arc::clone(&app)));
-    }
+    let mut page = admin.map(|socket| admin::serve(socket, Arc::clone(&app)));
+    // While the process before serves, it answers there too.
+    let mut page_task = page.take_if(|_| predecessor.is_none()).map(tokio::spawn);
     let learned: Vec<_> = app.origins().map(|origin| look_after(&app, origin)).collect();
     invalidation::keep(&app);
     if !learned.is_empty() {
@@ -111,12 +142,27 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     say(&app, &banner(&app));
     let mut doors = Doors::open(listeners, &app);
     app.enter(Stage::Serving);
+    page_task = page.map(tokio::spawn).or(page_task);
+    if let Some(predecessor) = predecessor {
+        let (pid, version) = (predecessor.pid, predecessor.version.clone());
+        predecessor.relieve().await;
+        app.events.info(Event::Process, None, format!("serving in place of process {pid} (version {version})"));
+    }
+    systemd::serving();
+    tokio::spawn(systemd::watch(Arc::clone(&app)));
+    let (successors, mut successor) = mpsc::channel(1);
+    let office = office.map(|office| tokio::spawn(office.keep(Arc::clone(&app), successors)));
     let mut orders = app.orders.hear().ok_or("somebody else carries out the orders")?;
+    let mut heir = None;
     let by = loop {
         tokio::select! {
-            signal = signals.next() => break signal,
+            signal = signals.next() => break signal.to_owned(),
+            Some(Successor { pid, told }) = successor.recv() => {
+                heir = Some(told);
+                break pid.map_or("another process serves".to_owned(), |pid| format!("process {pid} serves"));
+            }
             Some(order) = orders.recv() => match order {
-                Order::Drain { by } => break by,
+                Order::Drain { by } => break by.to_owned(),
                 Order::Reload { told, .. } => {
                     let _ = told.send(Outcome::Refused(vec!["reloading is not built yet".to_owned()]));
                 }
@@ -125,7 +171,19 @@ async fn start(loaded: Loaded) -> Result<(), String> {
     };
     // Who asks for something from here on is told that nobody listens.
     drop(orders);
-    drain(&app, &mut doors, &mut signals, by, Cause::Ordered, || ()).await;
+    let cause = if heir.is_some() { Cause::HandedOver } else { Cause::Ordered };
+    if cause == Cause::Ordered {
+        systemd::stopping();
+        // Its copies of the sockets would keep them open, and whoever asks now shall start as if nobody were there.
+        drop(office.inspect(|task| task.abort()));
+    }
+    let closed = || {
+        let Some(heir) = heir else { return };
+        // The admin page is the other one's too.
+        page_task.inspect(|task| task.abort());
+        let _ = heir.send(());
+    };
+    drain(&app, &mut doors, &mut signals, &by, cause, closed).await;
     app.enter(Stage::Ending);
     for inbox in &app.inboxes {
         inbox.post([Letter::Stop]);

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -191,7 +192,7 @@ pub struct Larder {
     address: SocketAddr,
     admin: SocketAddr,
     inner: Inner,
-    _scratch: Scratch,
+    scratch: Arc<Scratch>,
 }
 
 #[derive(Debug)]
@@ -225,7 +226,7 @@ impl Larder {
     pub fn forwarder(origin: SocketAddr) -> Self {
         let cutter = Cutter::start(origin);
         let address = cutter.address();
-        Self { address, admin: address, inner: Inner::StandIn(cutter), _scratch: Scratch::new("stand-in") }
+        Self { address, admin: address, inner: Inner::StandIn(cutter), scratch: Arc::new(Scratch::new("stand-in")) }
     }
 
     fn binary(settings: &Settings) -> Self {
@@ -244,7 +245,7 @@ impl Larder {
             if ready(address, &mut process) {
                 // The one that asked is counted no longer: tests count clients.
                 wait::until("no client is left", || Metrics::scrape(admin).sum("larder_clients") == 0.0);
-                return Self { address, admin, inner: Inner::Binary(process), _scratch: scratch };
+                return Self { address, admin, inner: Inner::Binary(process), scratch: Arc::new(scratch) };
             }
             output = process.output();
             // Only a port that was taken in between is worth another try.
@@ -254,6 +255,26 @@ impl Larder {
         }
         let yaml = fs::read_to_string(&config).unwrap_or_default();
         panic!("{} does not start.\nIt said:\n{output}\nIts configuration:\n{yaml}", binary.display());
+    }
+
+    /// Starts another one with the same configuration, which must let it take over, and waits until it has.
+    pub fn successor(&self) -> Self {
+        let mut process = self.another();
+        wait::until("the new process serves in place of the old one", || {
+            process.output().contains("serving in place of process") || process.exit_status().is_some()
+        });
+        assert!(process.exit_status().is_none(), "it has ended:\n{}", process.output());
+        let inner = Inner::Binary(process);
+        Self { address: self.address, admin: self.admin, inner, scratch: Arc::clone(&self.scratch) }
+    }
+
+    /// Starts another process with the same configuration.
+    pub fn another(&self) -> Process {
+        let mut command = Command::new(binary_path());
+        command.arg("--config").arg(self.scratch.file("larder.yaml")).current_dir(self.scratch.path());
+        command.env_remove("LARDER_FAULT");
+        let name = format!("larder-{}.log", port::free().port());
+        Process::spawn("larder", command, self.scratch.file(&name))
     }
 
     /// Where it serves clients.

@@ -10,7 +10,7 @@ impl Config {
     /// What holds when `next` is loaded into a process that runs by `self`: what may change while it runs is `next`'s, everything else
     /// stays as it is until a restart.
     pub fn reloaded(&self, next: &Config) -> Config {
-        let Config { listeners, upstreams, workers, admin, near_cache, .. } = self;
+        let Config { listeners, upstreams, workers, admin, near_cache, handover, .. } = self;
         // Whatever is not named here may change while the process runs.
         Config {
             listeners: listeners.clone(),
@@ -19,6 +19,7 @@ impl Config {
                 .map(|(name, now)| (name.clone(), now.reloaded(next.upstreams.get(name))))
                 .collect(),
             workers: *workers,
+            handover: handover.clone(),
             admin: Admin { address: admin.address, configured: admin.configured },
             near_cache: NearCache {
                 warm_start: near_cache.warm_start,

@@ -90,6 +90,9 @@ impl Display for Config {
         }
         writeln!(f, "drain_delay: {}", show_duration(self.drain_delay))?;
         writeln!(f, "drain_timeout: {}", show_duration(self.drain_timeout))?;
+        if let Some(path) = &self.handover {
+            writeln!(f, "handover: {}", Quoted(&format!("unix:{}", path.to_string_lossy())))?;
+        }
         writeln!(f, "allow_insecure: {}", self.allow_insecure)?;
         writeln!(f, "allow_admin: {}", self.allow_admin)?;
         writeln!(f, "cluster_facade: {}", self.cluster_facade)

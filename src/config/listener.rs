@@ -215,6 +215,16 @@ pub(super) fn address(value: &Value) -> Result<Address, Wrong> {
     }
 }
 
+/// The path of a Unix socket.
+pub(super) fn socket_path(value: &Value) -> Result<PathBuf, Wrong> {
+    match address(value)? {
+        Address::Unix(path) => Ok(path),
+        Address::Tcp { .. } => {
+            Err(Wrong::new("this is a TCP address", "write unix: and the absolute path of a socket"))
+        }
+    }
+}
+
 /// An address to connect to: its port is not 0.
 pub(super) fn endpoint(value: &Value) -> Result<Address, Wrong> {
     connectable(address(value)?)

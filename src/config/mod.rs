@@ -54,6 +54,7 @@ pub(crate) use source::Draft;
 pub use upstream::{Breaker, Coherence, HealthCheck, Heartbeat, Kind, Upstream, UpstreamTls};
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The whole configuration, checked.
@@ -82,6 +83,9 @@ pub struct Config {
     /// How long clients may stay when the process ends. Default: 10s. Keep it some seconds below what the supervisor waits before it
     /// kills (systemd's `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`).
     pub drain_timeout: Duration,
+    /// The path of a Unix socket (`unix:/path`) at which a new process is given the listening sockets of the one that runs. Default:
+    /// none. Set it to replace Larder without a refused connection where systemd does not hold the sockets.
+    pub handover: Option<PathBuf>,
     /// Accept listeners and an admin address that other machines reach without TLS. Default: false. Set it where the network
     /// itself is trusted, such as inside a container that publishes no port.
     pub allow_insecure: bool,
@@ -155,6 +159,7 @@ impl Config {
             workers: Workers::Auto,
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
+            handover: None,
             allow_insecure: false,
             allow_admin: false,
             cluster_facade: false,

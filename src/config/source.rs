@@ -161,6 +161,7 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         limits: Limits::read(section.section("limits")),
         workers: section.value("workers", Workers::Auto, limits::workers),
         drain_delay: section.value("drain_delay", Duration::ZERO, units::duration),
+        handover: section.optional("handover", super::listener::socket_path),
         drain_timeout: section.value("drain_timeout", super::DRAIN_TIMEOUT, units::duration),
         allow_insecure: section.value("allow_insecure", false, units::flag),
         allow_admin: section.value("allow_admin", false, units::flag),

@@ -15,7 +15,7 @@ pub mod save;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,8 +32,18 @@ use crate::rules::Rules;
 pub struct Snapshot {
     path: PathBuf,
     last: Mutex<Last>,
-    /// Held for its lock, which ends with the process however that ends.
-    _lock: File,
+    /// Held for its lock, which ends with the process however that ends. While the process before this one has it, it is only asked for.
+    lock: File,
+    locked: AtomicBool,
+}
+
+/// Whether the file must be this process's from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// It must.
+    Now,
+    /// The process before has handed over its sockets and still has it: it is written when that one has ended.
+    InTime,
 }
 
 /// What became of the last writing.
@@ -59,7 +69,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Another Larder has it, or nothing can be written there; in words that say where and what to do.
-    pub fn open(app: &App) -> Result<Option<Self>, String> {
+    pub fn open(app: &App, ownership: Ownership) -> Result<Option<Self>, String> {
         let rules = app.rules();
         let config = &rules.config;
         if !config.near_cache.warm_start || app.origins().next().is_none() {
@@ -75,8 +85,10 @@ impl Snapshot {
         };
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&beside);
         let lock = lock.map_err(|error| say("cannot be created", &error))?;
+        let mut locked = true;
         match lock.try_lock() {
             Ok(()) => {}
+            Err(TryLockError::WouldBlock) if ownership == Ownership::InTime => locked = false,
             Err(TryLockError::WouldBlock) => {
                 return Err(format!(
                     "near_cache.snapshot: {} belongs to another Larder that is running; give each a file of its own",
@@ -85,7 +97,7 @@ impl Snapshot {
             }
             Err(TryLockError::Error(error)) => return Err(say("cannot be locked", &error)),
         }
-        Ok(Some(Self { path, last: Mutex::default(), _lock: lock }))
+        Ok(Some(Self { path, last: Mutex::default(), lock, locked: locked.into() }))
     }
 
     /// Fills the near-cache from the file. What is wrong with the file is a warning, and the near-cache stays empty.
@@ -128,14 +140,25 @@ impl Snapshot {
     fn write_changes(&self, app: &App) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // While the process ends, the last writing is `finish`'s, when nothing changes any more.
-        if last.changes != Some(app.near.changes()) && app.stage() != Stage::Ending {
+        if last.changes != Some(app.near.changes()) && app.stage() != Stage::Ending && self.is_ours() {
             self.write(app, &mut last);
         }
     }
 
     /// Writes the file a last time, changed or not: the proof that its replies were true now reaches to the end.
     pub fn finish(&self, app: &App) {
+        if !self.is_ours() {
+            return;
+        }
         self.write(app, &mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether nobody else writes the file; tries to get it.
+    fn is_ours(&self) -> bool {
+        if !self.locked.load(Ordering::Relaxed) && self.lock.try_lock().is_ok() {
+            self.locked.store(true, Ordering::Relaxed);
+        }
+        self.locked.load(Ordering::Relaxed)
     }
 
     fn write(&self, app: &App, last: &mut Last) {

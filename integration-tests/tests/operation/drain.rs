@@ -25,7 +25,7 @@ fn terminate(larder: &Larder) {
 }
 
 /// It ends by itself, in good order.
-fn ends(mut larder: Larder) -> String {
+pub fn ends(mut larder: Larder) -> String {
     let mut status = None;
     wait::until("the process has ended", || {
         status = larder.process_mut().exit_status();

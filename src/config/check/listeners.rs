@@ -48,6 +48,18 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             );
         }
     }
+    if let Some(index) = config
+        .listeners
+        .iter()
+        .position(|l| l.address.unix_path() == config.handover.as_deref() && config.handover.is_some())
+    {
+        findings.because(
+            Path::of(["handover"]),
+            vec![Path::of(["listeners"]).index(index).key("address")],
+            format!("clients connect there: it is listeners[{index}]"),
+            "choose another path",
+        );
+    }
     let admin = config.admin.address;
     if !admin.ip().to_canonical().is_loopback() && !config.allow_insecure {
         findings.because(

@@ -44,7 +44,7 @@ impl Drop for Directory {
 }
 
 fn open(app: &App) -> Snapshot {
-    Snapshot::open(app).unwrap().unwrap()
+    Snapshot::open(app, Ownership::Now).unwrap().unwrap()
 }
 
 fn keep_something(app: &App) {
@@ -62,7 +62,7 @@ fn without_warm_start_nothing_is_touched() {
     let mut config = app.rules().config.clone();
     config.near_cache.warm_start = false;
     app.replace_rules(config);
-    assert!(Snapshot::open(&app).unwrap().is_none());
+    assert!(Snapshot::open(&app, Ownership::Now).unwrap().is_none());
     assert_eq!(directory.names(), [""; 0]);
 }
 
@@ -90,7 +90,7 @@ fn a_file_belongs_to_one_process_at_a_time() {
     let directory = Directory::new("lock");
     let (one, other) = (directory.app(), directory.app());
     let held = open(&one);
-    let refusal = Snapshot::open(&other).unwrap_err();
+    let refusal = Snapshot::open(&other, Ownership::Now).unwrap_err();
     assert!(refusal.contains("larder.snapshot belongs to another Larder that is running"), "{refusal}");
     drop(held);
     open(&other);
@@ -100,7 +100,7 @@ fn a_file_belongs_to_one_process_at_a_time() {
 fn a_place_that_cannot_be_written_is_named_with_what_to_do() {
     let directory = Directory::new("place");
     fs::create_dir(directory.0.join("larder.snapshot.lock")).unwrap();
-    let refusal = Snapshot::open(&directory.app()).unwrap_err();
+    let refusal = Snapshot::open(&directory.app(), Ownership::Now).unwrap_err();
     assert!(refusal.contains("larder.snapshot.lock cannot be created"), "{refusal}");
     assert!(refusal.contains("write the path of a file in a directory that Larder may write to"), "{refusal}");
 }

@@ -1,0 +1,133 @@
+//! The old process: answers who asks for its sockets, one at a time.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::message::{self, ASK, LEAVING, MOST_SOCKETS, Offer, PROTOCOL, Role, SERVING};
+use super::same_user;
+use crate::app::App;
+use crate::events::Kind;
+use crate::listener::{self, Listener, SocketFile};
+
+/// Where it is asked, and what it has to give.
+#[derive(Debug)]
+pub struct Office {
+    socket: UnixListener,
+    file: SocketFile,
+    sockets: Vec<(Role, OwnedFd)>,
+}
+
+/// A process that serves in place of this one.
+#[derive(Debug)]
+pub struct Successor {
+    /// Its number, if the system tells.
+    pub pid: Option<i32>,
+    /// Where it is told that this process accepts no more.
+    pub told: oneshot::Sender<()>,
+}
+
+/// A process that asks has said what it wants after so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The handover socket: only its owner may connect.
+pub(super) fn bind(path: &Path) -> Result<UnixListener, String> {
+    listener::make_way(path)?;
+    let failed = |error: io::Error| {
+        format!(
+            "cannot listen on unix:{} (handover): {error}; the directory must be there and Larder's to write to",
+            path.display()
+        )
+    };
+    let socket = UnixSocket::new_stream().map_err(failed)?;
+    // Before it has a name, so that it is nobody else's for no moment.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+    socket.bind(path).and_then(|()| socket.listen(4)).map_err(failed)
+}
+
+impl Office {
+    /// What is given away: the listeners and, if there is one, the socket of the admin page with the address that was asked for. `socket` is
+    /// the one of the process before, if that has handed over its own.
+    ///
+    /// # Errors
+    /// The handover socket cannot be had.
+    pub fn open(
+        path: &Path,
+        socket: Option<UnixListener>,
+        listeners: &[Listener],
+        admin: Option<(String, OwnedFd)>,
+    ) -> Result<Self, String> {
+        let socket = socket.map_or_else(|| bind(path), Ok)?;
+        let copy = |error: io::Error| format!("cannot copy a socket for the handover: {error}");
+        let mut sockets = Vec::new();
+        for listener in listeners {
+            sockets.push((Role::Listener(listener.asked.clone()), listener.copy().map_err(copy)?));
+        }
+        sockets.extend(admin.map(|(asked, socket)| (Role::Admin(asked), socket)));
+        sockets.push((Role::Handover, socket.as_fd().try_clone_to_owned().map_err(copy)?));
+        Ok(Self { socket, file: SocketFile::of(path), sockets })
+    }
+
+    /// Answers until another process serves, and `successors` has heard of it.
+    pub async fn keep(self, app: Arc<App>, successors: mpsc::Sender<Successor>) {
+        loop {
+            let Ok((stream, _)) = self.socket.accept().await else {
+                tokio::time::sleep(PATIENCE).await;
+                continue;
+            };
+            match self.serve(&app, &stream).await {
+                Ok(pid) => {
+                    let (told, hears) = oneshot::channel();
+                    if successors.send(Successor { pid, told }).await.is_err() {
+                        return;
+                    }
+                    self.file.leave();
+                    if hears.await.is_ok() {
+                        let _ = message::send(&stream, LEAVING, &[]).await;
+                    }
+                    return;
+                }
+                Err(why) => app.events.warn(Kind::Process, None, format!("no handover, serving on: {why}")),
+            }
+        }
+    }
+
+    /// Gives the sockets to one who asks; returns when he serves.
+    async fn serve(&self, app: &App, stream: &UnixStream) -> Result<Option<i32>, String> {
+        let pid = same_user(stream)?;
+        let asked = tokio::time::timeout(PATIENCE, message::receive(stream)).await;
+        let (ask, _) = asked.map_err(|_| "who asked says nothing".to_owned())?.map_err(|error| error.to_string())?;
+        let refused = match ask == ASK {
+            false => Some(format!("protocol {PROTOCOL} is spoken here, not \"{}\"", ask.escape_default())),
+            true if self.sockets.len() > MOST_SOCKETS => Some(format!("there are more than {MOST_SOCKETS} sockets")),
+            true => None,
+        };
+        let sockets = if refused.is_some() { &[][..] } else { &self.sockets[..] };
+        let offer = Offer {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            sockets: sockets.iter().map(|(role, _)| role.clone()).collect(),
+            refused: refused.clone(),
+        };
+        let line = serde_json::to_string(&offer).map_err(|error| error.to_string())?;
+        let borrowed: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+        message::send(stream, &line, &borrowed).await.map_err(|error| format!("who asked has gone: {error}"))?;
+        if let Some(why) = refused {
+            return Err(why);
+        }
+        let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        app.events.info(Kind::Process, None, format!("{who} has been given the sockets; serving on until it serves"));
+        match message::receive(stream).await {
+            Ok((line, _)) if line == SERVING => Ok(pid),
+            Ok((line, _)) => Err(format!("{who} says \"{}\"", line.escape_default())),
+            Err(_) => Err(format!("{who} ended before it served")),
+        }
+    }
+}
