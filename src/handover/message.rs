@@ -114,7 +114,8 @@ mod tests {
         let (one, other) = UnixStream::pair().expect("a pair");
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let long = "x".repeat(100_000);
-        let (sent, received) = tokio::join!(send(&one, &long, &[socket.as_fd(), socket.as_fd()]), receive(&other));
+        let both = [socket.as_fd(), socket.as_fd()];
+        let (sent, received) = tokio::join!(send(&one, &long, &both), receive(&other));
         sent.expect("sent");
         let (line, sockets) = received.expect("received");
         assert_eq!((line, sockets.len()), (long, 2));

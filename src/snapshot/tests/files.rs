@@ -190,7 +190,7 @@ fn open_beside(name: &str) -> Snapshot {
     let beside = std::env::temp_dir().join(format!("larder-snapshot-{}-{name}", std::process::id()));
     let lock = File::create(&beside).unwrap();
     let _ = fs::remove_file(&beside);
-    Snapshot { path: beside, last: Mutex::default(), _lock: lock }
+    Snapshot { path: beside, last: Mutex::default(), lock, locked: true.into() }
 }
 
 #[test]
