@@ -13,6 +13,7 @@ use crate::command::{Spec, Table};
 use crate::config::{Config, Kind};
 use crate::counters::Counters;
 use crate::events::Events;
+use crate::history::History;
 use crate::inbox::Inbox;
 use crate::invalidation::Channels;
 use crate::ladder::runway::Runway;
@@ -83,6 +84,8 @@ pub struct App {
     pub refused: AtomicU64,
     /// What has happened of late.
     pub events: Events,
+    /// How a few numbers were in the last quarter of an hour.
+    pub history: History,
     /// Where the process as a whole is asked for something.
     pub orders: Orders,
     pub(crate) at_stage: AtomicU8,

@@ -17,6 +17,7 @@ use crate::cache::policy::{Known, Lifetime};
 use crate::cache::{Fill, Query, Waiter};
 use crate::clock::Micros;
 use crate::command::Shape;
+use crate::events::Kind;
 use crate::inbox::{Letter, Payload};
 use crate::origin::{Node, Origin};
 use crate::resp::{Proto, convert, scan};
@@ -107,6 +108,8 @@ pub struct Reader {
     app: Arc<App>,
     node: Arc<Node>,
     mode: Mode,
+    /// Coverage was lost, and has not come back yet.
+    lost: bool,
     letters: RefCell<Vec<Vec<Letter>>>,
     /// When the last reply was read, as its entry tells it.
     last_read_at: Cell<Micros>,
@@ -119,7 +122,7 @@ impl Reader {
     pub fn new(app: Arc<App>, node: Arc<Node>) -> Self {
         let workers = app.inboxes.len();
         let letters = RefCell::new((0..workers).map(|_| Vec::new()).collect());
-        Self { app, node, mode: Mode::Tracking, letters, last_read_at: Cell::default() }
+        Self { app, node, mode: Mode::Tracking, lost: false, letters, last_read_at: Cell::default() }
     }
 
     /// Applies one event of the stream.
@@ -130,6 +133,10 @@ impl Reader {
             Event::Up(mode, proto) => {
                 node.note_proto(proto);
                 self.mode = mode;
+                if std::mem::take(&mut self.lost) && mode == Mode::Tracking {
+                    let text = format!("near-cache covered again: tracked connection to {} is back", node.endpoint.address);
+                    self.app.events.info(Kind::Coverage, Some(&node.endpoint.upstream), text);
+                }
                 node.note_mode(Some(mode));
                 match (mode, self.app.channels.get(node.upstream)) {
                     // The first heartbeat has to say that the map is right.
@@ -148,10 +155,10 @@ impl Reader {
                 if self.mode == Mode::Tracking {
                     coverage.lose();
                     tally(&near.tallies.coverage_lost);
-                    tracing::warn!(
-                        upstream = %node.endpoint.upstream,
-                        "near-cache not covered: tracked connection to {} lost: {why}", node.endpoint.address
-                    );
+                    self.lost = true;
+                    let address = &node.endpoint.address;
+                    let text = format!("near-cache not covered: tracked connection to {address} lost: {why}");
+                    self.app.events.warn(Kind::Coverage, Some(&node.endpoint.upstream), text);
                 }
                 node.note_mode(None);
                 self.deliver();

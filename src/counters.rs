@@ -22,6 +22,12 @@ impl Cell {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Replaces what is in it.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Reads it.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -38,6 +44,8 @@ pub const BUCKETS: usize = 24;
 #[derive(Debug, Default)]
 #[allow(missing_docs)]
 pub struct Counters {
+    /// When the worker last looked at its timer, by the clock of `clock`: one that does not is stuck.
+    pub ticked_at: Cell,
     pub commands: Cell,
     pub hits: Cell,
     pub misses: Cell,

@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::drain::{Cause, Doors, Signals, drain};
 use crate::events::{Events, Kind as Event};
 use crate::handover::give::{Office, Successor};
+use crate::history::History;
 use crate::inbox::{Inbox, Letter};
 use crate::inherited::Inherited;
 use crate::invalidation::{self, Channels};
@@ -38,7 +39,7 @@ use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
 use crate::upstream::control::{self, HashFields, Learned};
-use crate::{admin, handover, supervisor, systemd, topology, worker};
+use crate::{admin, handover, report, supervisor, systemd, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
 const CANNOT_START: u8 = 1;
@@ -115,6 +116,7 @@ async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
         let run = move || worker::run(app, number as u16);
         threads.push(thread.spawn(run).map_err(|error| format!("cannot start a worker: {error}"))?);
     }
+    tokio::spawn(report::sampler::keep(Arc::clone(&app)));
     let mut page = admin.map(|socket| admin::serve(socket, Arc::clone(&app)));
     // While the process before serves, it answers there too.
     let mut page_task = page.take_if(|_| predecessor.is_none()).map(tokio::spawn);
@@ -147,6 +149,8 @@ async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
         let (pid, version) = (predecessor.pid, predecessor.version.clone());
         predecessor.relieve().await;
         app.events.info(Event::Process, None, format!("serving in place of process {pid} (version {version})"));
+    } else {
+        app.events.info(Event::Process, None, format!("larder {} serves", env!("CARGO_PKG_VERSION")));
     }
     systemd::serving();
     tokio::spawn(systemd::watch(Arc::clone(&app)));
@@ -274,6 +278,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         run_id: run_id(),
         refused: AtomicU64::new(0),
         events: Events::default(),
+        history: History::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
         rules: ArcSwap::from_pointee(Rules::of(1, config, home)),

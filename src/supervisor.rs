@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock::Micros;
+use crate::events::Kind;
 use crate::ladder::Rung;
 use crate::origin::{Node, Origin};
 use crate::upstream::breaker::State;
@@ -149,10 +150,10 @@ impl Watch {
             let (upstream, address) = (&origin.name, &node.endpoint.address);
             let (before, after, why) = (before.name(), standing.rung.name(), origin.reason(node, now));
             let of = if ladder.name == "default" { String::new() } else { format!(" on ladder {}", ladder.name) };
-            if standing.rung == Rung::Normal {
-                tracing::info!("upstream '{upstream}' at {address}: {before} -> {after}{of} ({why})");
-            } else {
-                tracing::warn!("upstream '{upstream}' at {address}: {before} -> {after}{of} ({why})");
+            let text = format!("upstream '{upstream}' at {address}: {before} -> {after}{of} ({why})");
+            match standing.rung {
+                Rung::Normal => app.events.info(Kind::Rung, Some(upstream), text),
+                _ => app.events.warn(Kind::Rung, Some(upstream), text),
             }
         }
         next

@@ -202,6 +202,7 @@ impl Worker {
             let now = Micros::now();
             let late = now.since(before) > Micros::of(TICK * 3);
             before = now;
+            self.counters.ticked_at.set(now.0);
             self.lanes.borrow_mut().retain(|Link { node, lane }| {
                 lane.tick(now, late);
                 let unused = lane.unused_for(now);

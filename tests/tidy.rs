@@ -24,6 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "drain",
             "events",
             "handover",
+            "history",
             "inbox",
             "inherited",
             "invalidation",
@@ -33,6 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "orders",
             "origin",
             "pubsub",
+            "report",
             "route",
             "rules",
             "security",
@@ -50,12 +52,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("handover", &["app", "events", "inherited", "listener"]),
     ("systemd", &["app", "inherited"]),
     ("cli", &["command", "config", "net"]),
-    ("admin", &["app", "config", "metrics"]),
+    ("admin", &["app", "config", "metrics", "operator", "orders", "report"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
-    ("supervisor", &["app", "clock", "ladder", "origin", "upstream"]),
+    ("supervisor", &["app", "clock", "events", "ladder", "origin", "upstream"]),
     (
         "worker",
         &[
@@ -88,10 +90,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "inbox",
             "ladder",
             "memory",
-            "metrics",
             "net",
+            "operator",
             "origin",
             "pubsub",
+            "report",
             "resp",
             "route",
             "security",
@@ -122,14 +125,28 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "rules",
         ],
     ),
-    ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
+    ("coherence", &["app", "cache", "clock", "command", "events", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
     (
-        "metrics",
-        &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream", "rules"],
+        "report",
+        &[
+            "app",
+            "cache",
+            "clock",
+            "counters",
+            "events",
+            "history",
+            "ladder",
+            "memory",
+            "metrics",
+            "origin",
+            "upstream",
+        ],
     ),
+    ("operator", &["app", "cache", "clock", "config", "events", "ladder", "origin"]),
+    ("metrics", &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream"]),
     ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",
@@ -140,6 +157,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
             "counters",
             "events",
+            "history",
             "inbox",
             "invalidation",
             "ladder",
@@ -175,6 +193,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("counters", &[]),
     ("events", &[]),
+    ("history", &["counters"]),
     ("orders", &[]),
     ("faults", &[]),
     ("clock", &[]),
@@ -253,7 +272,7 @@ fn the_table_keeps_the_contract() {
             !allowed.contains(&"admin") || *module == "process",
             "{module} may not import admin: only the composition root may"
         );
-        let shows_figures = ["admin", "session"].contains(module);
+        let shows_figures = ["admin", "report"].contains(module);
         assert!(
             !allowed.contains(&"metrics") || shows_figures,
             "{module} may not import metrics: only who shows them may"

@@ -2,19 +2,18 @@
 
 use std::fmt::{Arguments, Display, Write};
 use std::fs;
-use std::sync::Arc;
 
 use super::Request;
 use super::config::{listening, max_memory};
-use super::figures::{digits, figures, value};
 use super::hello::version;
 use crate::app::{App, Backend};
 use crate::clock::Micros;
-use crate::ladder::{Rung, Standing};
+use crate::ladder::Rung;
 use crate::memory;
-use crate::origin::{Node, Origin};
+use crate::origin::Origin;
+use crate::report::figures::{digits, figures, value};
+use crate::report::upstreams::{coherence, covered, worst};
 use crate::resp::encode;
-use crate::upstream::tracked::Mode;
 
 /// Writes the lines of a section.
 type Fill = fn(&App, &mut String);
@@ -209,33 +208,6 @@ fn summary(app: &App, backend: &Backend) -> String {
             let (primaries, rung) = (origin.map().primaries().len(), worst(app, origin).rung.name());
             format!("kind={},primaries={primaries},covered={covered},rung={rung}", backend.kind())
         }
-    }
-}
-
-/// Whether what was read from every one of its primaries may be served.
-fn covered(origin: &Origin) -> bool {
-    let (map, now) = (origin.map(), Micros::now());
-    !map.primaries().is_empty() && map.primaries().iter().all(|primary| primary.node.coverage.holds(now))
-}
-
-/// Where the worst of its servers stands, on whatever ladder.
-fn worst(app: &App, origin: &Origin) -> Standing {
-    let rules = app.rules();
-    let (map, now) = (origin.map(), Micros::now());
-    let standing = |node: &Arc<Node>| {
-        let of = |number| origin.standing(node, rules.ladders.get(number), now);
-        rules.routes.ladders().map(of).max_by_key(|standing| standing.rung)
-    };
-    let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
-    nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL)
-}
-
-/// How coherence is kept, in a word.
-pub(super) fn coherence(mode: Option<Mode>) -> &'static str {
-    match mode {
-        Some(Mode::Tracking) => "tracking",
-        Some(Mode::Ttl) => "ttl",
-        None => "disconnected",
     }
 }
 

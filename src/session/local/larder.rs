@@ -2,15 +2,12 @@
 
 mod explain;
 mod ladder;
-mod nodes;
 mod staleness;
 
-use std::sync::PoisonError;
-
-use super::figures::{digits, figures, whole};
 use super::{NOT_AN_INTEGER, Request};
-use crate::cache::hotkeys;
-use crate::cache::near::Cause;
+use crate::operator;
+use crate::report::figures::{digits, figures, whole};
+use crate::report::{hotkeys, nodes};
 use crate::resp::encode;
 
 /// Keys that HOTKEYS lists unless told otherwise.
@@ -54,7 +51,7 @@ pub(super) fn larder(request: &mut Request<'_>) {
         "hotkeys" => hot_keys(request),
         "invalidate" => invalidate(request),
         "ladder" => ladder::ladder(request),
-        "nodes" => nodes::nodes(request),
+        "nodes" => nodes(request),
         "staleness" => staleness::staleness(request),
         "stats" => stats(request),
         _ => {
@@ -91,8 +88,7 @@ fn hot_keys(request: &mut Request<'_>) {
         },
         _ => return request.wrong_arity(),
     };
-    let lists = request.app().hot.iter().map(|list| list.lock().unwrap_or_else(PoisonError::into_inner).clone());
-    let hottest = hotkeys::merge(lists, count);
+    let hottest = hotkeys::hottest(request.app(), count);
     let out = request.out();
     encode::array(out, hottest.len());
     for hot in hottest {
@@ -102,25 +98,24 @@ fn hot_keys(request: &mut Request<'_>) {
     }
 }
 
+/// `LARDER NODES`
+fn nodes(request: &mut Request<'_>) {
+    let lines = nodes::lines(request.app());
+    let out = request.out();
+    encode::array(out, lines.len());
+    lines.iter().for_each(|line| encode::bulk(out, line.to_string().as_bytes()));
+}
+
 /// `LARDER INVALIDATE key ...`
 fn invalidate(request: &mut Request<'_>) {
     let app = request.app();
-    let rules = app.rules();
-    let drop = |key: &&[u8]| app.near.invalidate(rules.routes.upstream_of(key), key, Cause::Operator);
-    let gone = request.command.args(2).filter(drop).count();
+    let was_there = |key: &&[u8]| operator::invalidate(app, None, key) == Ok(true);
+    let gone = request.command.args(2).filter(was_there).count();
     encode::integer(request.out(), i64::try_from(gone).unwrap_or(i64::MAX));
 }
 
 /// `LARDER FLUSH`
 fn flush(request: &mut Request<'_>) {
-    let app = request.app();
-    for origin in app.origins() {
-        for node in origin.keepers(&origin.map()) {
-            // Void at once by the stamp; the walk only gives the memory back.
-            let coverage = &node.coverage;
-            app.near.flush(coverage);
-            app.near.sweep(origin.number, coverage.stamp());
-        }
-    }
+    operator::flush(request.app());
     request.ok();
 }

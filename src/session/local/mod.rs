@@ -19,7 +19,6 @@ mod client;
 mod cluster;
 mod config;
 mod connection;
-mod figures;
 mod hello;
 mod info;
 mod larder;

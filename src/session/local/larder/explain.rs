@@ -4,13 +4,13 @@ mod route;
 
 use super::super::Request;
 use super::super::client::user;
-use super::super::info::coherence;
 use crate::app::Backend;
 use crate::cache::{Entry, Freshness};
 use crate::clock::Micros;
 use crate::command::{Access, Coverage, Effect, Quoted, Reach, Spec, Table, Way, cacheable, effect, for_each_key, way};
 use crate::ladder::Rung;
 use crate::origin::{Node, Origin};
+use crate::report::upstreams::coherence;
 use crate::resp::{Command, encode};
 use crate::route::{Destination, Policy};
 use crate::serve::gate;

@@ -1,16 +1,16 @@
-//! The figures that INFO and LARDER STATS show: those of `/metrics`, under the same names without the prefix.
+//! The figures that INFO, LARDER STATS and `/state` show: those of `/metrics`, under the same names without the prefix.
 
 use crate::app::App;
 use crate::metrics::{self, Sample};
 
 /// A figure: its name, with the labels in braces (`cache_invalidations_total{cause=push}`), and its value.
-pub(super) type Figure = (String, f64);
+pub type Figure = (String, f64);
 
 /// What only `/metrics` shows, for machines: the buckets of a histogram, and the version as a label.
 const LEFT_OUT: [&str; 2] = ["_seconds_bucket", "_build_info"];
 
 /// Every figure, in the order of `/metrics`, then the hit ratio.
-pub(super) fn figures(app: &App) -> Vec<Figure> {
+pub fn figures(app: &App) -> Vec<Figure> {
     let samples = metrics::samples(app);
     let shown = samples.iter().filter(|sample| !LEFT_OUT.iter().any(|end| sample.name.ends_with(end)));
     let mut figures: Vec<Figure> = shown.map(|sample| (name(sample), sample.value)).collect();
@@ -20,12 +20,12 @@ pub(super) fn figures(app: &App) -> Vec<Figure> {
 }
 
 /// The value of a figure; 0 where there is none.
-pub(super) fn value(figures: &[Figure], name: &str) -> f64 {
+pub fn value(figures: &[Figure], name: &str) -> f64 {
     figures.iter().find(|(known, _)| known == name).map_or(0.0, |(_, value)| *value)
 }
 
 /// A value in digits, without a fraction where it has none.
-pub(super) fn digits(value: f64) -> String {
+pub fn digits(value: f64) -> String {
     match whole(value) {
         Some(number) => number.to_string(),
         None => format!("{value:.6}"),
@@ -33,7 +33,7 @@ pub(super) fn digits(value: f64) -> String {
 }
 
 /// The integer that a value is, if it is one.
-pub(super) fn whole(value: f64) -> Option<i64> {
+pub fn whole(value: f64) -> Option<i64> {
     // Beyond 2^53 not every integer is an f64; no figure gets there.
     (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64)
 }
