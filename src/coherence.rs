@@ -134,7 +134,8 @@ impl Reader {
                 node.note_proto(proto);
                 self.mode = mode;
                 if std::mem::take(&mut self.lost) && mode == Mode::Tracking {
-                    let text = format!("near-cache covered again: tracked connection to {} is back", node.endpoint.address);
+                    let text =
+                        format!("near-cache covered again: tracked connection to {} is back", node.endpoint.address);
                     self.app.events.info(Kind::Coverage, Some(&node.endpoint.upstream), text);
                 }
                 node.note_mode(Some(mode));

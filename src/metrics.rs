@@ -12,6 +12,7 @@
 mod degradation;
 mod drain;
 mod invalidation;
+pub mod openmetrics;
 
 use std::sync::Arc;
 

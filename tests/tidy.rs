@@ -125,23 +125,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "rules",
         ],
     ),
-    ("coherence", &["app", "cache", "clock", "command", "events", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
+    (
+        "coherence",
+        &["app", "cache", "clock", "command", "events", "faults", "inbox", "origin", "resp", "upstream", "tracking"],
+    ),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
     (
         "report",
         &[
-            "app",
-            "cache",
-            "clock",
-            "counters",
-            "events",
-            "history",
-            "ladder",
-            "memory",
-            "metrics",
-            "origin",
+            "app", "cache", "clock", "counters", "events", "history", "ladder", "memory", "metrics", "origin",
             "upstream",
         ],
     ),

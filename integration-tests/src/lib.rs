@@ -9,6 +9,8 @@
 //! [`client_script`] runs real client libraries, [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
+pub mod http;
+
 pub mod scratch;
 
 pub mod port;

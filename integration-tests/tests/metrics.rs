@@ -99,8 +99,7 @@ fn a_path_that_is_not_there_says_where_the_list_is() {
     let (status, body) = http(larder.admin(), "GET", "/metric");
     assert_eq!(status, 404);
     assert!(body.contains("/metric") && body.contains("GET /"), "{body}");
-    let (status, index) = http(larder.admin(), "GET", "/");
-    assert!(status == 200 && index.contains("/metrics") && index.contains("/livez"), "{index}");
+    assert!(body.contains("/metrics") && body.contains("/livez"), "{body}");
     assert_eq!(http(larder.admin(), "POST", "/metrics").0, 405);
     assert_eq!(http(larder.admin(), "GET", "/livez").0, 200);
 }

@@ -74,6 +74,9 @@ impl Display for Config {
         }
         let note = if self.admin.configured { "" } else { "  # the default: given up when it is taken" };
         writeln!(f, "admin:\n  address: {}{note}", Quoted(&self.admin.address.to_string()))?;
+        if let Some(token) = &self.admin.token {
+            writeln!(f, "  token: \"{token}\"")?;
+        }
         let limits = &self.limits;
         writeln!(f, "limits:")?;
         writeln!(f, "  max_clients: {}", limits.max_clients)?;

@@ -1,6 +1,7 @@
 //! Where Larder listens, for clients and for its operator; addresses in general.
 
 use super::fault::{Wrong, shown};
+use super::secret::{Secret, secret};
 use super::section::{Item, Section};
 use super::tree::Value;
 use super::units;
@@ -48,10 +49,13 @@ pub struct ListenerTls {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Default: `127.0.0.1:9180`. Anyone who reaches it can read and steer the proxy, so anything but loopback needs
-    /// [`Config::allow_insecure`](super::Config::allow_insecure).
+    /// a token, or [`Config::allow_insecure`](super::Config::allow_insecure).
     pub address: SocketAddr,
     /// True when the address was asked for. The default one may be given up when it is taken; one that was asked for may not.
     pub configured: bool,
+    /// What clients of the admin address must show (`Authorization: Bearer ...`), from `token` or the content of `token_file`. Default:
+    /// none. Set it where others than the operator reach the address.
+    pub token: Option<Secret>,
 }
 
 const ADDRESS: &str = "write host:port such as 127.0.0.1:6380, \"[::1]:6380\", or unix:/path/of/socket";
@@ -175,15 +179,23 @@ impl fmt::Display for Address {
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)), configured: false }
+        Admin { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)), configured: false, token: None }
     }
 }
 
 impl Admin {
     pub(super) fn read(mut section: Section<'_>) -> Admin {
         let address = section.optional("address", |value| units::text(value).and_then(|text| Admin::from_text(&text)));
+        let token = secret(&mut section, ["token", "token_file"]);
+        if let Some(token) = &token
+            && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let key = if section.has("token") { "token" } else { "token_file" };
+            let remedy = "write letters, digits and signs only, such as what `openssl rand -hex 32` prints";
+            section.report(key, Wrong::new("the token has characters that an HTTP header cannot carry", remedy));
+        }
         section.finish();
-        address.unwrap_or_default()
+        Admin { token, ..address.unwrap_or_default() }
     }
 
     /// An admin address that was asked for.
@@ -198,7 +210,7 @@ impl Admin {
                 "write ip:port such as 127.0.0.1:9180 or \"[::1]:9180\"",
             )
         })?;
-        Ok(Admin { address, configured: true })
+        Ok(Admin { address, configured: true, token: None })
     }
 }
 

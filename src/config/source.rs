@@ -199,7 +199,7 @@ impl Draft {
         const FLAG: &str = "--admin";
         self.replaced.insert("admin", FLAG);
         match Admin::from_text(text) {
-            Ok(admin) => self.config.admin = admin,
+            Ok(admin) => self.config.admin = Admin { token: self.config.admin.token.take(), ..admin },
             Err(wrong) => self.flag_error(FLAG, wrong),
         }
     }

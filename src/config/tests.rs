@@ -87,7 +87,7 @@ routes:
 near_cache: {max_memory: 64kb, ttl: 1m, ttl_jitter: 0%, negative_ttl: 1s, untracked_ttl: 2s, warm_start: true, snapshot: target/s, snapshot_interval: 3s}
 ladders:
   mine: [{rung: stale-read-only, for: 1s}, {rung: passthrough}]
-admin: {address: 'localhost:9999'}
+admin: {address: 'localhost:9999', token: 't0ken'}
 limits: {max_clients: 1, max_clients_per_address: 1, max_bulk: 2gb, max_args: 2, max_pipeline: 3, max_output: 4}
 workers: 3
 allow_insecure: true
@@ -115,6 +115,7 @@ cluster_facade: true
     assert_eq!(ladder[1].timeout, Some(Duration::from_secs(1)));
     assert!(config.ladders.contains_key("default"));
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9999");
+    assert_eq!(config.admin.token.as_ref().map(Secret::expose), Some("t0ken"));
     assert!(config.admin.configured && config.allow_insecure && config.allow_admin && config.cluster_facade);
     assert_eq!((main.max_leases, config.upstreams["shards"].max_redirections), (7, 0));
     assert_eq!(config.workers, Workers::Fixed(3));
@@ -164,6 +165,10 @@ fn no_rendering_shows_a_password() {
         assert!(!text.contains("hunter2") && text.contains("***"), "{text}");
     }
     config.upstreams.clear();
+    config.admin.token = Some(Secret::new("hunter2"));
+    let text = config.to_string();
+    assert!(!text.contains("hunter2") && text.contains("\n  token: \"***\"\n"), "{text}");
+    config.admin.token = None;
     assert!(!config.to_string().contains("***"));
 }
 

@@ -4,11 +4,10 @@ use super::fault::{Faults, Wrong};
 use super::invalidation::Invalidation;
 use super::listener::{Address, endpoint, path};
 use super::ring::Ring;
-use super::secret::Secret;
+use super::secret::{Secret, secret};
 use super::section::{Item, Section};
 use super::units;
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
@@ -146,9 +145,6 @@ pub(super) const KINDS: [(&str, Kind); 6] = [
 pub(super) const COHERENCES: [(&str, Coherence); 3] =
     [("auto", Coherence::Auto), ("tracking", Coherence::Tracking), ("ttl", Coherence::Ttl)];
 
-/// Largest password file in bytes; passwords are lines.
-const MOST_PASSWORD_BYTES: u64 = 4096;
-
 // === impl Upstream ===
 
 impl Upstream {
@@ -187,7 +183,7 @@ impl Upstream {
             replicas: section.values("replicas", ENDPOINTS, endpoint).unwrap_or_default(),
             primary_name: section.optional("primary_name", units::text),
             username: section.optional("username", units::text),
-            password: password(&mut section),
+            password: secret(&mut section, ["password", "password_file"]),
             database: section.value("database", default.database, units::count),
             tls: section.optional_section("tls").map(UpstreamTls::read),
             connect_timeout: section.value("connect_timeout", default.connect_timeout, units::duration),
@@ -223,38 +219,6 @@ impl Upstream {
         }
         section.finish();
         upstream
-    }
-}
-
-/// `password`, or what stands in `password_file`.
-fn password(section: &mut Section<'_>) -> Option<Secret> {
-    let password = section.optional("password", units::text).map(Secret::new);
-    let from_file = section.optional("password_file", |value| read_password(&path(value)?));
-    if section.has("password") && section.has("password_file") {
-        let wrong = Wrong::new("both password and password_file are given", "keep one; the file is the safer place");
-        section.report("password_file", wrong);
-    }
-    password.or(from_file)
-}
-
-/// The one line of a password file.
-fn read_password(path: &FilePath) -> Result<Secret, Wrong> {
-    const REMEDY: &str = "write the password into this file, alone on one line";
-    let wrong = |problem: String| Wrong::new(format!("{} {problem}", shown_path(path)), REMEDY);
-    let file = open_file(path)?;
-    let mut content = String::new();
-    file.take(MOST_PASSWORD_BYTES + 1).read_to_string(&mut content).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => wrong("is not UTF-8 text".to_owned()),
-        _ => wrong(format!("cannot be read: {error}")),
-    })?;
-    if content.len() as u64 > MOST_PASSWORD_BYTES {
-        return Err(wrong(format!("is longer than {MOST_PASSWORD_BYTES} bytes")));
-    }
-    let line = content.strip_suffix('\n').unwrap_or(&content);
-    match line.strip_suffix('\r').unwrap_or(line) {
-        "" => Err(wrong("is empty".to_owned())),
-        line if line.contains('\n') => Err(wrong("has more than one line".to_owned())),
-        line => Ok(Secret::new(line)),
     }
 }
 

@@ -61,12 +61,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         );
     }
     let admin = config.admin.address;
-    if !admin.ip().to_canonical().is_loopback() && !config.allow_insecure {
+    if !admin.ip().to_canonical().is_loopback() && config.admin.token.is_none() && !config.allow_insecure {
         findings.because(
             Path::of(["admin", "address"]),
-            vec![Path::of(["allow_insecure"])],
+            vec![Path::of(["allow_insecure"]), Path::of(["admin", "token"]), Path::of(["admin", "token_file"])],
             format!("{admin} can be reached from other machines, and whoever reaches it steers the proxy"),
-            "use 127.0.0.1, or accept the risk with the top-level key allow_insecure: true",
+            "use 127.0.0.1, add token_file: /path/of/a/secret, or accept the risk with the top-level key allow_insecure: true",
         );
     }
 }
