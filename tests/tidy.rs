@@ -185,9 +185,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("inherited", &["config"]),
     // Leaves.
     ("config", &[]),
+    ("history", &["counters"]),
     ("counters", &[]),
     ("events", &[]),
-    ("history", &["counters"]),
     ("orders", &[]),
     ("faults", &[]),
     ("clock", &[]),
