@@ -67,7 +67,7 @@ fn named<'a>(app: &'a App, name: Option<&str>) -> Result<Vec<&'a Origin>, String
 /// There is no such upstream with servers.
 pub fn invalidate(app: &App, upstream: Option<&str>, key: &[u8]) -> Result<bool, String> {
     let number = match upstream {
-        None => app.routes.upstream_of(key),
+        None => app.rules().routes.upstream_of(key),
         Some(_) => named(app, upstream)?.first().map_or(0, |origin| origin.number),
     };
     Ok(app.near.invalidate(number, key, Cause::Operator))

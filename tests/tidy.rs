@@ -52,7 +52,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("handover", &["app", "events", "inherited", "listener"]),
     ("systemd", &["app", "inherited"]),
     ("cli", &["command", "config", "net"]),
-    ("admin", &["app", "config", "metrics", "operator", "orders", "report"]),
+    ("admin", &["app", "config", "metrics", "operator", "orders", "report", "rules"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
@@ -140,7 +140,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("operator", &["app", "cache", "clock", "config", "events", "ladder", "origin"]),
-    ("metrics", &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream"]),
+    (
+        "metrics",
+        &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream", "rules"],
+    ),
     ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",

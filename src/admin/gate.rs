@@ -26,7 +26,8 @@ const BY_NAME: [&str; 4] = ["/", "/livez", "/readyz", "/metrics"];
 
 /// Lets a request pass, or refuses it.
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let token = app.config.admin.token.as_ref();
+    let rules = app.rules();
+    let token = rules.config.admin.token.as_ref();
     match judge(token, request.method(), request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),

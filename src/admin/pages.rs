@@ -46,7 +46,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> 
 
 /// `GET /config`: the configuration in effect, without its secrets.
 pub(super) async fn configuration(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, YAML)], app.config.to_string())
+    ([(header::CONTENT_TYPE, YAML)], app.rules().config.to_string())
 }
 
 /// `GET /state`: everything that the dashboard shows.

@@ -20,7 +20,7 @@ impl Config {
                 .collect(),
             workers: *workers,
             handover: handover.clone(),
-            admin: Admin { address: admin.address, configured: admin.configured },
+            admin: Admin { address: admin.address, configured: admin.configured, token: next.admin.token.clone() },
             near_cache: NearCache {
                 warm_start: near_cache.warm_start,
                 snapshot: near_cache.snapshot.clone(),
@@ -65,6 +65,10 @@ impl Config {
             {
                 lines.push(format!("upstreams[{name}].password: changed (not shown)"));
             }
+        }
+        let (token, other) = (&self.admin.token, &next.admin.token);
+        if token.is_some() && other.is_some() && token != other {
+            lines.push("admin.token: changed (not shown)".to_owned());
         }
         lines
     }
@@ -168,6 +172,7 @@ routes:
   - {keys: [\"a:*\"], upstream: main, cache: {ttl: 60s}}
   - {keys: [\"b:*\"], upstream: main}
 near_cache: {ttl: 5m}
+admin: {token: t1}
 workers: 2
 ";
 
@@ -208,6 +213,9 @@ workers: 2
     fn a_secret_that_changes_is_told_of_and_never_shown() {
         let lines = config(&[]).differences(&config(&[("\"a\"", "\"secret-b\"")]));
         assert_eq!(lines, ["upstreams[main].password: changed (not shown)"]);
+        let next = config(&[("t1", "t2")]);
+        assert_eq!(config(&[]).differences(&next), ["admin.token: changed (not shown)"]);
+        assert_eq!(config(&[]).reloaded(&next), next, "it may change while the process runs");
     }
 
     #[test]

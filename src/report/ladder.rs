@@ -71,8 +71,9 @@ fn of_node(app: &App, origin: &Origin, node: &Node, role: &str, lines: &mut Vec<
         State::Open => "open",
     };
     let forced = origin.forced(now).is_some();
-    for number in app.routes.ladders() {
-        let ladder = app.ladders.get(number);
+    let rules = app.rules();
+    for number in rules.routes.ladders() {
+        let ladder = rules.ladders.get(number);
         let standing = origin.standing(node, ladder, now);
         let well = standing.rung == Rung::Normal;
         lines.push(Line {

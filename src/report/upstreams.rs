@@ -83,10 +83,10 @@ pub fn covered(origin: &Origin) -> bool {
 
 /// Where the worst of its servers stands, on whatever ladder.
 pub fn worst(app: &App, origin: &Origin) -> Standing {
-    let (map, now) = (origin.map(), Micros::now());
+    let (rules, map, now) = (app.rules(), origin.map(), Micros::now());
     let standing = |node: &Arc<Node>| {
-        let of = |number| origin.standing(node, app.ladders.get(number), now);
-        app.routes.ladders().map(of).max_by_key(|standing| standing.rung)
+        let of = |number| origin.standing(node, rules.ladders.get(number), now);
+        rules.routes.ladders().map(of).max_by_key(|standing| standing.rung)
     };
     let nodes = map.nodes().chain((!map.is_complete()).then_some(&origin.vacancy));
     nodes.filter_map(standing).max_by_key(|standing| standing.rung).unwrap_or(Standing::NORMAL)
