@@ -1,9 +1,9 @@
 //! The command line: where the configuration comes from, and `--check`.
 
 use crate::command::Table;
-use crate::config::{Config, Draft, Errors, Kind};
+use crate::config::{Config, Draft, Errors, Kind, Secret};
 use crate::net::{self, ClientTls};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub const BAD_CONFIG: u8 = 2;
 /// Without any option Larder listens on 127.0.0.1:6380 and keeps its data in memory, which is enough to try it with redis-cli. To
 /// put it in front of a Redis server, name the server with --upstream, or write a file and give it with --config.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "larder", version, after_help = EXAMPLES)]
+#[command(name = "larder", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Read the configuration from this YAML file (config.example.yaml explains every key).
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
@@ -38,6 +38,39 @@ pub struct Cli {
     /// Listen here for metrics and state (HTTP) instead of on 127.0.0.1:9180 or the file's admin address: ip:port.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
+
+    /// What else there is to do than to serve.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What else there is to do than to serve.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Task {
+    /// Show a running Larder in this terminal: traffic, latency, rungs, hot keys, events. q ends it.
+    Top(Top),
+}
+
+/// `larder top`
+#[derive(Clone, Debug, Args)]
+pub struct Top {
+    /// The admin address of the Larder to look at: host:port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9180")]
+    pub admin: String,
+
+    /// Read the token of its admin address (admin.token) from this file.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Top {
+    /// The token to show, if one is named.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn token(&self) -> Result<Option<Secret>, Errors> {
+        self.token_file.as_deref().map(|file| Secret::from_file("--token-file", file, "token")).transpose()
+    }
 }
 
 const UPSTREAM: &str = "Serve this upstream with defaults, without a file: redis://[user:pass@]host:port[/db], rediss:// for \
@@ -49,7 +82,8 @@ const EXAMPLES: &str = "Examples:
   larder                                        try it: data in memory, port 6380
   larder --upstream redis://127.0.0.1:6379      in front of a Redis server
   larder --config larder.yaml --check           is this file right?
-  larder --config larder.yaml                   run it";
+  larder --config larder.yaml                   run it
+  larder top                                    look at one that runs";
 
 /// A configuration and where it came from.
 #[derive(Clone, Debug)]

@@ -65,4 +65,5 @@ pub mod orders;
 pub mod process;
 pub mod report;
 pub mod systemd;
+pub mod top;
 pub mod worker;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder::cli::{self, Cli};
+use larder::cli::{self, Cli, Task};
+use larder::top;
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -12,6 +13,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Task::Top(asked)) = &cli.task {
+        return match asked.token() {
+            Ok(token) => top::run(top::client::Client { admin: asked.admin.clone(), token }),
+            Err(errors) => cli::refuse(&errors),
+        };
+    }
     if cli.check {
         return cli::check(&cli);
     }

@@ -124,7 +124,7 @@ static METRICS: &[Metric] = &[
         kind: Kind::Counter,
         labels: &["cause"],
         help: "Cached keys removed. push: the upstream told of a change; write: a write passed through \
-         here; operator: LARDER INVALIDATE",
+         here; operator: LARDER INVALIDATE or POST /purge",
         read: |view| {
             let tallies = &view.app.near.tallies;
             vec![

@@ -53,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("systemd", &["app", "inherited"]),
     ("cli", &["command", "config", "net"]),
     ("admin", &["app", "config", "metrics", "operator", "orders", "report", "rules"]),
+    ("top", &["config", "report"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),

@@ -84,6 +84,17 @@ fn faults_of_flags_name_the_flag() {
 }
 
 #[test]
+fn top_is_a_task_of_its_own_with_flags_of_its_own() {
+    let asked = |args: &[&str]| cli(args).map(|cli| cli.task);
+    let Ok(Some(Task::Top(top))) = asked(&["top"]) else { panic!("top is a task") };
+    assert_eq!((top.admin, top.token_file), (Config::embedded().admin.address.to_string(), None));
+    let Ok(Some(Task::Top(top))) = asked(&["top", "--admin", "h:1", "--token-file", "f"]) else { panic!("with flags") };
+    assert_eq!((&*top.admin, top.token_file), ("h:1", Some("f".into())));
+    assert!(matches!(asked(&["--admin", "127.0.0.1:1"]), Ok(None)));
+    assert!(asked(&["--check", "top"]).is_err() && asked(&["tpo"]).is_err() && asked(&["top", "--config", "f"]).is_err());
+}
+
+#[test]
 fn an_admin_address_that_was_asked_for_is_marked() {
     let admin = loaded(&["--admin", "127.0.0.1:0"]).unwrap().config.admin;
     assert!(admin.configured);

@@ -1,5 +1,6 @@
 //! A password or token that cannot be printed by accident.
 
+use super::error::Errors;
 use super::fault::Wrong;
 use super::listener::path;
 use super::section::Section;
@@ -20,6 +21,14 @@ impl Secret {
     /// Hides the text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
+    }
+
+    /// What stands alone in a file. `place` is what named the file, for messages; `what` is what should be in it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds nothing or more than one line.
+    pub fn from_file(place: &str, file: &FilePath, what: &str) -> Result<Secret, Errors> {
+        read(file, what).map_err(|wrong| Errors::single(place, wrong.problem, wrong.remedy))
     }
 
     /// The text itself, for the one place that sends it.
