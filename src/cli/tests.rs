@@ -91,7 +91,9 @@ fn top_is_a_task_of_its_own_with_flags_of_its_own() {
     let Ok(Some(Task::Top(top))) = asked(&["top", "--admin", "h:1", "--token-file", "f"]) else { panic!("with flags") };
     assert_eq!((&*top.admin, top.token_file), ("h:1", Some("f".into())));
     assert!(matches!(asked(&["--admin", "127.0.0.1:1"]), Ok(None)));
-    assert!(asked(&["--check", "top"]).is_err() && asked(&["tpo"]).is_err() && asked(&["top", "--config", "f"]).is_err());
+    assert!(
+        asked(&["--check", "top"]).is_err() && asked(&["tpo"]).is_err() && asked(&["top", "--config", "f"]).is_err()
+    );
 }
 
 #[test]

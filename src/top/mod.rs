@@ -95,13 +95,14 @@ fn ask(client: &Client, news: &Sender<News>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
-        let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+        let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        else {
             return;
         };
         tokio::select! {
             () = ask_on(client, news) => {}
-            _ = terminate.recv() => _ = news.send(News::End),
-            _ = hangup.recv() => _ = news.send(News::End),
+            _ = terminate.recv() => drop(news.send(News::End)),
+            _ = hangup.recv() => drop(news.send(News::End)),
         }
     });
 }

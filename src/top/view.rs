@@ -145,9 +145,8 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {
     ];
     let columns: [Rect; 3] = Layout::horizontal([Constraint::Ratio(1, 3); 3]).areas(area);
     for (column, pairs) in columns.into_iter().zip(pairs) {
-        let line = |(name, value): (&str, String)| {
-            Line::from(vec![format!(" {name:<14} ").dim(), Span::from(value).bold()])
-        };
+        let line =
+            |(name, value): (&str, String)| Line::from(vec![format!(" {name:<14} ").dim(), Span::from(value).bold()]);
         frame.render_widget(Paragraph::new(pairs.map(line).to_vec()), column);
     }
 }

@@ -31,7 +31,8 @@ fn everything_that_matters_fits_on_80_by_24() {
     assert!(lines[4].contains("upstream p99   1.20 ms") && lines[5].contains("upstream p99.9 - "), "{shown}");
     assert!(shown.contains("requests per second, 3 s, at most 12.3 k") && shown.contains('█'), "{shown}");
     // The server that is down comes first, with what comes next.
-    let at = |words: &str| lines.iter().position(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {shown}"));
+    let at =
+        |words: &str| lines.iter().position(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {shown}"));
     let down = &lines[at("10.0.0.1:6379")];
     assert!(at("10.0.0.1:6379") < at("10.0.0.2:11211"), "{shown}");
     for words in ["main", "open", "local-only", "12s", "stale-read-only in 17s"] {
@@ -49,7 +50,10 @@ fn a_process_that_is_gone_is_told_of_with_since_when_and_the_rest_stays() {
     let (mut view, now) = (View::new("127.0.0.1:9180"), Instant::now());
     view.hear(Err("cannot be reached: refused".to_owned()), now);
     let lines = drawn(&view, 80, 24, now + Duration::from_secs(65));
-    assert!(lines[23].starts_with(" GONE for 1m 5s: 127.0.0.1:9180 cannot be reached: refused; trying again"), "{lines:?}");
+    assert!(
+        lines[23].starts_with(" GONE for 1m 5s: 127.0.0.1:9180 cannot be reached: refused; trying again"),
+        "{lines:?}"
+    );
     view.hear(Ok(recorded()), now);
     assert!(!drawn(&view, 80, 24, now).join("").contains("GONE"));
     view.hear(Err("a".to_owned()), now);
