@@ -3,12 +3,10 @@
 //
 // With LARDER_SCREENSHOTS=DIR it also leaves pictures there; `dashboard.png` is that of the README.
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import Redis from "ioredis";
-import { chromium } from "playwright-core";
+import { open } from "./browser.mjs";
 
 const [port, admin] = [Number(process.argv[2]), process.argv[3]];
 const pictures = process.env.LARDER_SCREENSHOTS;
@@ -37,16 +35,7 @@ async function traffic() {
 }
 traffic();
 
-const profile = mkdtempSync(join(tmpdir(), "larder-chromium-"));
-const executablePath = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-assert.ok(executablePath, "no Chromium: run integration-tests/run");
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  viewport: { width: 1240, height: 900 },
-  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-const page = browser.pages()[0] || (await browser.newPage());
+const { page, end } = await open();
 const strangers = [], complaints = [];
 let ended = false;
 page.on("request", (request) => {
@@ -190,8 +179,7 @@ try {
 } finally {
   going = false;
   client.disconnect();
-  await browser.close();
-  rmSync(profile, { recursive: true, force: true });
+  await end();
 }
 console.log("fine");
 process.exit(0);

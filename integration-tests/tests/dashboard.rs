@@ -1,12 +1,17 @@
 //! The dashboard in a real browser: `clients/dashboard.mjs` looks at every panel while this side kills the origin, brings it back, and ends
 //! Larder.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use larder_integration_tests::client_script;
 use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::port;
+use larder_integration_tests::program::Program;
 use larder_integration_tests::redis::Redis;
+use larder_integration_tests::scratch::Scratch;
 
 /// A child that does not outlive the test.
 struct Browser(Child);
@@ -50,4 +55,16 @@ fn every_panel_shows_traffic_an_outage_and_the_recovery() {
     }
     let status = browser.0.wait().expect("a child can be waited for");
     assert!(status.success() && last == "fine", "{status}; its last word was {last:?}");
+}
+
+#[test]
+fn a_larder_with_a_token_is_shown_to_those_who_have_it() {
+    let (scratch, address, admin) = (Scratch::new("login"), port::free(), port::free());
+    let config = scratch.file("larder.yaml");
+    let yaml = format!(
+        "listeners: [{{address: {address}}}]\nupstreams: {{main: {{kind: memory}}}}\nadmin: {{address: \"{admin}\", token: s3cret}}\n"
+    );
+    fs::write(&config, yaml).expect("the scratch directory is writable");
+    let _larder = Program::start(&["--config", &config.display().to_string()]);
+    client_script::run_with("dashboard_login.mjs", address, &[admin.to_string(), "s3cret".to_owned()]);
 }
