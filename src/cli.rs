@@ -2,8 +2,9 @@
 
 use crate::command::Table;
 use crate::config::{Config, Draft, Errors, Kind};
+use crate::health::Health;
 use crate::net::{self, ClientTls};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,8 +18,12 @@ pub const BAD_CONFIG: u8 = 2;
 /// Without any option Larder listens on 127.0.0.1:6380 and keeps its data in memory, which is enough to try it with redis-cli. To
 /// put it in front of a Redis server, name the server with --upstream, or write a file and give it with --config.
 #[derive(Clone, Debug, Default, Parser)]
-#[command(name = "larder", version, after_help = EXAMPLES)]
+#[command(name = "larder", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+
     /// Read the configuration from this YAML file (config.example.yaml explains every key).
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     pub config: Option<PathBuf>,
@@ -40,6 +45,13 @@ pub struct Cli {
     pub admin: Option<String>,
 }
 
+/// What Larder can do besides serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Ask a running Larder how it is, and tell by the exit code: 0 if it is well, 1 if not.
+    Health(Health),
+}
+
 const UPSTREAM: &str = "Serve this upstream with defaults, without a file: redis://[user:pass@]host:port[/db], rediss:// for \
     TLS, memory://";
 const UPSTREAM_MORE: &str = "A password on the command line can be seen by other users of the machine: prefer password_file in a \
@@ -49,7 +61,8 @@ const EXAMPLES: &str = "Examples:
   larder                                        try it: data in memory, port 6380
   larder --upstream redis://127.0.0.1:6379      in front of a Redis server
   larder --config larder.yaml --check           is this file right?
-  larder --config larder.yaml                   run it";
+  larder --config larder.yaml                   run it
+  larder health live                            does the one that runs here answer?";
 
 /// A configuration and where it came from.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder::cli::{self, Cli};
+use larder::cli::{self, Action, Cli};
+use larder::health;
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -12,6 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Action::Health(question)) = &cli.action {
+        return health::run(question);
+    }
     if cli.check {
         return cli::check(&cli);
     }

@@ -49,7 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("drain", &["app", "events", "inbox", "listener"]),
     ("handover", &["app", "events", "inherited", "listener"]),
     ("systemd", &["app", "inherited"]),
-    ("cli", &["command", "config", "net"]),
+    ("cli", &["command", "config", "health", "net"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
@@ -173,6 +173,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("inherited", &["config"]),
     // Leaves.
     ("config", &[]),
+    ("health", &[]),
     ("counters", &[]),
     ("events", &[]),
     ("orders", &[]),
