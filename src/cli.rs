@@ -2,6 +2,7 @@
 
 use crate::command::Table;
 use crate::config::{Config, Draft, Errors, Kind, Secret};
+use crate::health::Health;
 use crate::net::{self, ClientTls};
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
@@ -19,6 +20,10 @@ pub const BAD_CONFIG: u8 = 2;
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "larder", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+
     /// Read the configuration from this YAML file (config.example.yaml explains every key).
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     pub config: Option<PathBuf>,
@@ -38,17 +43,6 @@ pub struct Cli {
     /// Listen here for metrics and state (HTTP) instead of on 127.0.0.1:9180 or the file's admin address: ip:port.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
-
-    /// What else there is to do than to serve.
-    #[command(subcommand)]
-    pub task: Option<Task>,
-}
-
-/// What else there is to do than to serve.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Task {
-    /// Show a running Larder in this terminal: traffic, latency, rungs, hot keys, events. q ends it.
-    Top(Top),
 }
 
 /// `larder top`
@@ -73,6 +67,15 @@ impl Top {
     }
 }
 
+/// What Larder can do besides serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Ask a running Larder how it is, and tell by the exit code: 0 if it is well, 1 if not.
+    Health(Health),
+    /// Show a running Larder in this terminal: traffic, latency, rungs, hot keys, events. q ends it.
+    Top(Top),
+}
+
 const UPSTREAM: &str = "Serve this upstream with defaults, without a file: redis://[user:pass@]host:port[/db], rediss:// for \
     TLS, memory://";
 const UPSTREAM_MORE: &str = "A password on the command line can be seen by other users of the machine: prefer password_file in a \
@@ -83,6 +86,7 @@ const EXAMPLES: &str = "Examples:
   larder --upstream redis://127.0.0.1:6379      in front of a Redis server
   larder --config larder.yaml --check           is this file right?
   larder --config larder.yaml                   run it
+  larder health live                            does the one that runs here answer?
   larder top                                    look at one that runs";
 
 /// A configuration and where it came from.

@@ -55,6 +55,7 @@ pub mod events;
 pub mod faults;
 pub mod glob;
 pub mod handover;
+pub mod health;
 pub mod history;
 pub mod inbox;
 pub mod inherited;

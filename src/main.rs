@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use larder::cli::{self, Cli, Task};
-use larder::top;
+use larder::cli::{self, Action, Cli};
+use larder::{health, top};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
@@ -13,11 +13,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Task::Top(asked)) = &cli.task {
-        return match asked.token() {
-            Ok(token) => top::run(top::client::Client { admin: asked.admin.clone(), token }),
-            Err(errors) => cli::refuse(&errors),
-        };
+    match &cli.action {
+        Some(Action::Health(question)) => return health::run(question),
+        Some(Action::Top(asked)) => {
+            return match asked.token() {
+                Ok(token) => top::run(top::client::Client { admin: asked.admin.clone(), token }),
+                Err(errors) => cli::refuse(&errors),
+            };
+        }
+        None => {}
     }
     if cli.check {
         return cli::check(&cli);

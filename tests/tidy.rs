@@ -51,7 +51,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("drain", &["app", "events", "inbox", "listener"]),
     ("handover", &["app", "events", "inherited", "listener"]),
     ("systemd", &["app", "inherited"]),
-    ("cli", &["command", "config", "net"]),
+    ("cli", &["command", "config", "health", "net"]),
     ("admin", &["app", "config", "metrics", "operator", "orders", "report", "rules"]),
     ("top", &["config", "report"]),
     // The walk.
@@ -189,6 +189,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("inherited", &["config"]),
     // Leaves.
     ("config", &[]),
+    ("health", &[]),
     ("history", &["counters"]),
     ("counters", &[]),
     ("events", &[]),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::process::Process;
@@ -34,6 +34,12 @@ pub fn run_with(script: &str, server: SocketAddr, args: &[String]) {
     });
     let status = status.unwrap_or_else(|| panic!("{script} has not ended within {PATIENCE:?}:\n{}", process.output()));
     assert!(status.success() && process.output().trim() == "fine", "{script}: {status}\n{}", process.output());
+}
+
+/// Runs one that needs no server to its end; how it ended and what it said.
+pub fn run_alone(script: &str, args: &[&Path]) -> Output {
+    let output = interpreter(script).arg(here("clients").join(script)).args(args).output();
+    output.unwrap_or_else(|error| panic!("cannot run {script}: {error}"))
 }
 
 /// Python with its warnings as errors, or Node.

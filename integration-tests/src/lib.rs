@@ -5,7 +5,7 @@
 //! given arguments instead of a file); [`replicated`], [`cluster`] and [`sentinel`] are several servers that
 //! belong together; a [`client`] talks to either and understands [`reply`] bytes; a
 //! [`cutter`] stands between the two and breaks the link, a [`meddler`] changes what
-//! the origin says; [`wait`], [`metrics`] and [`standing`] observe, and [`steady`] does so while something fails; [`certificates`] are for TLS. On top of these,
+//! the origin says; [`wait`], [`metrics`], [`prometheus`] and [`standing`] observe, and [`steady`] does so while something fails; [`certificates`] are for TLS. On top of these,
 //! [`client_script`] runs real client libraries, [`script`] is the list of commands whose replies must equal Redis's, and [`coherence`] the checker of
 //! the promises C1 to C8.
 
@@ -46,6 +46,8 @@ pub mod meddler;
 pub mod wait;
 
 pub mod metrics;
+
+pub mod prometheus;
 
 pub mod standing;
 

@@ -1,6 +1,6 @@
 //! What the admin address says under `/metrics`.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -49,17 +49,26 @@ impl Metrics {
 
 /// One HTTP request without a body; the status and the body of the answer.
 pub fn http(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("admin address {address}: {error}"));
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout over zero is accepted");
+    try_http(address, method, path).unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"))
+}
+
+/// The same.
+///
+/// # Errors
+/// What the socket says, or that the answer is no HTTP.
+pub fn try_http(address: SocketAddr, method: &str, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     // Version 1.0: the answer ends with the connection and comes in one piece.
     let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("the admin address takes a request");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the admin address answers");
+    stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or_else(|| panic!("not HTTP: {head}")), body.to_owned())
+    let status = status.ok_or_else(|| io::Error::other(format!("not HTTP: {head}")))?;
+    Ok((status, body.to_owned()))
 }
 
 #[cfg(test)]

@@ -85,10 +85,12 @@ fn faults_of_flags_name_the_flag() {
 
 #[test]
 fn top_is_a_task_of_its_own_with_flags_of_its_own() {
-    let asked = |args: &[&str]| cli(args).map(|cli| cli.task);
-    let Ok(Some(Task::Top(top))) = asked(&["top"]) else { panic!("top is a task") };
+    let asked = |args: &[&str]| cli(args).map(|cli| cli.action);
+    let Ok(Some(Action::Top(top))) = asked(&["top"]) else { panic!("top is a task") };
     assert_eq!((top.admin, top.token_file), (Config::embedded().admin.address.to_string(), None));
-    let Ok(Some(Task::Top(top))) = asked(&["top", "--admin", "h:1", "--token-file", "f"]) else { panic!("with flags") };
+    let Ok(Some(Action::Top(top))) = asked(&["top", "--admin", "h:1", "--token-file", "f"]) else {
+        panic!("with flags")
+    };
     assert_eq!((&*top.admin, top.token_file), ("h:1", Some("f".into())));
     assert!(matches!(asked(&["--admin", "127.0.0.1:1"]), Ok(None)));
     assert!(
