@@ -40,13 +40,13 @@ pub fn lines(app: &App) -> Vec<Line> {
 fn of_origin(origin: &Origin) -> Vec<Line> {
     let (map, now) = (origin.map(), Micros::now());
     let mut lines = Vec::new();
-    for (number, primary) in map.primaries().iter().enumerate() {
+    for (primary, share) in map.primaries().iter().zip(shares(&map)) {
         let node = &primary.node;
         let coverage = match node.coverage.holds(now) {
             true => coherence(node.mode()),
             false => "none",
         };
-        lines.push(line(origin, node, "primary", share(&map, number), coverage));
+        lines.push(line(origin, node, "primary", share, coverage));
         for replica in &primary.replicas {
             // What is read from a replica is never kept.
             lines.push(line(origin, replica, "replica", "slots=0".to_owned(), "none"));
@@ -73,14 +73,19 @@ impl Display for Line {
     }
 }
 
-/// How many slots a primary owns, or points on a ring; one that owns every key does not count them.
-fn share(map: &Map, primary: usize) -> String {
+/// How many slots each primary owns, or points on a ring; one that owns every key does not count them.
+fn shares(map: &Map) -> Vec<String> {
+    let primaries = 0..map.primaries().len();
     match map.ring() {
-        Some(ring) => format!("points={}", ring.points_of(primary)),
+        Some(ring) => primaries.map(|primary| format!("points={}", ring.points_of(primary))).collect(),
         None if map.is_split() => {
-            let owned = |slot: &u16| map.owner_number(*slot) == Some(primary);
-            format!("slots={}", (0..SLOTS as u16).filter(owned).count())
+            // Once over the slots, not once for each primary: this is asked for every second.
+            let mut owned = vec![0u32; map.primaries().len()];
+            for owner in (0..SLOTS as u16).filter_map(|slot| map.owner_number(slot)) {
+                owned[owner] += 1;
+            }
+            owned.into_iter().map(|slots| format!("slots={slots}")).collect()
         }
-        None => "slots=all".to_owned(),
+        None => primaries.map(|_| "slots=all".to_owned()).collect(),
     }
 }

@@ -69,7 +69,11 @@ fn obstacles(app: &App) -> Vec<String> {
     }
     let now = Micros::now();
     for (number, counters) in app.counters.iter().enumerate() {
-        let silent = now.since(Micros(counters.ticked_at.value())).duration();
+        // One that has only just begun has not looked yet.
+        let silent = match counters.ticked_at.value() {
+            0 => app.started.0.elapsed(),
+            ticked => now.since(Micros(ticked)).duration(),
+        };
         if silent > STUCK {
             found.push(format!("worker {number} is stuck: it has not looked at its timer for more than {STUCK:?}"));
         }
@@ -135,6 +139,13 @@ mod tests {
         let long_ago = Micros::now().0 - Micros::of(STUCK).0 - 1;
         app.counters[0].ticked_at.set(long_ago);
         assert_eq!(unready(&app), ["worker 0 is stuck: it has not looked at its timer for more than 5s"]);
+    }
+
+    #[test]
+    fn a_worker_that_has_only_just_begun_is_not_stuck() {
+        let app = serving();
+        app.counters[0].ticked_at.set(0);
+        assert!(unready(&app).is_empty());
     }
 
     #[test]
