@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::orders::Orders;
 use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
+use crate::reloads::Reloads;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
 use crate::tracking::Register;
@@ -83,6 +84,8 @@ pub struct App {
     pub refused: AtomicU64,
     /// What has happened of late.
     pub events: Events,
+    /// What came of the reloads so far.
+    pub reloads: Reloads,
     /// Where the process as a whole is asked for something.
     pub orders: Orders,
     pub(crate) at_stage: AtomicU8,

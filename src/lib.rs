@@ -62,5 +62,7 @@ pub mod metrics;
 pub mod net;
 pub mod orders;
 pub mod process;
+pub mod reload;
+pub mod reloads;
 pub mod systemd;
 pub mod worker;
