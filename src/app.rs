@@ -121,10 +121,13 @@ impl App {
     }
 
     /// Replaces the rules by those of this configuration, which names the same upstreams; workers have to be told. One caller at a time.
-    pub fn replace_rules(&self, config: Config) -> Arc<Rules> {
-        let rules = Arc::new(Rules::of(self.rules.load().number + 1, config, self.home));
+    ///
+    /// # Errors
+    /// What is wrong with which file of a certificate or key; then nothing is replaced.
+    pub fn replace_rules(&self, config: Config) -> Result<Arc<Rules>, String> {
+        let rules = Arc::new(Rules::of(self.rules.load().number + 1, config, self.home)?);
         self.rules.store(Arc::clone(&rules));
-        rules
+        Ok(rules)
     }
 
     /// A worker goes by this set from now on.

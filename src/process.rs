@@ -92,8 +92,8 @@ async fn start(cli: Cli, loaded: Loaded, mut inherited: Inherited) -> Result<(),
         (predecessor, office) = (Some(taken.predecessor), taken.office);
     }
     let mut listeners = Vec::new();
-    for listener in &config.listeners {
-        listeners.push(listener::bind(listener, &mut inherited).await?);
+    for (number, listener) in config.listeners.iter().enumerate() {
+        listeners.push(listener::bind(number, listener, &mut inherited).await?);
     }
     let admin = match inherited.take_tcp(config.admin.address) {
         Some((socket, _)) => Some(admin::adopt(socket)?),
@@ -298,7 +298,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         reloads: Reloads::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
-        rules: ArcSwap::from_pointee(Rules::of(1, config, home)),
+        rules: ArcSwap::from_pointee(Rules::of(1, config, home)?),
         source,
     })
 }

@@ -162,7 +162,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("inbox", &["cache", "command", "listener", "origin", "resp"]),
     ("origin", &["cache", "clock", "coherence", "config", "ladder", "resp", "security", "upstream"]),
-    ("rules", &["config", "ladder", "route"]),
+    ("rules", &["config", "ladder", "net", "route"]),
     // The components.
     ("security", &["clock", "config", "resp", "upstream"]),
     ("route", &["cache", "clock", "command", "config", "glob", "ladder", "resp"]),

@@ -65,14 +65,14 @@ impl Reloader {
         }
         let changed = before.config.differences(&holds);
         let needs_restart = holds.differences(&next);
-        if holds != before.config {
-            app.near.resize(holds.near_cache.max_memory, holds.near_cache.max_entry);
-            let rules = app.replace_rules(holds);
-            self.hand_out(rules.number).await;
+        // Also when no key has changed: the files that they name may have.
+        let rules = app.replace_rules(holds).map_err(|error| vec![error])?;
+        let near_cache = &rules.config.near_cache;
+        app.near.resize(near_cache.max_memory, near_cache.max_entry);
+        self.hand_out(rules.number).await;
+        if !before.routes.same_admission(&rules.routes) {
             let alike = |key: &[u8]| before.routes.admit_alike(&rules.routes, key);
-            if !before.routes.same_admission(&rules.routes) {
-                app.near.drop_where(|upstream, key| upstream != rules.routes.upstream_of(key) || !alike(key));
-            }
+            app.near.drop_where(|upstream, key| upstream != rules.routes.upstream_of(key) || !alike(key));
         }
         Ok(Outcome::Loaded { changed, needs_restart })
     }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use larder_integration_tests::certificates::Certificates;
 use larder_integration_tests::larder::{Larder, Settings, binary_path};
 use larder_integration_tests::port;
 use larder_integration_tests::process::{Process, Signal};
@@ -72,6 +73,37 @@ fn a_mounted_directory_that_is_swapped_is_noticed() {
         wait::until("the swap is noticed", || is(&number.to_string()));
     }
     drop(process);
+}
+
+#[test]
+fn a_certificate_that_is_renewed_is_shown_to_new_clients() {
+    let (origin, certificates, scratch) = (Redis::start(), Certificates::new(), Scratch::new("site"));
+    let install = |name: &str| {
+        for (from, to) in [(certificates.cert(name), "site.crt"), (certificates.key(name), "site.key")] {
+            fs::copy(from, scratch.file(to)).expect("it is writable");
+        }
+    };
+    install("server");
+    let address = port::free();
+    let (cert, key) = (scratch.file("site.crt"), scratch.file("site.key"));
+    let tls = format!("{{address: \"{address}\", tls: {{cert: {}, key: {}}}}}", cert.display(), key.display());
+    let larder = Larder::start_with(&Settings::new(origin.address()).listener(&tls));
+    let subject = || {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &address.to_string()]).stdin(Stdio::null());
+        let output = command.output().expect("openssl is there");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.lines().find_map(|line| line.strip_prefix("subject=")).unwrap_or_default().replace(' ', "")
+    };
+    assert_eq!(subject(), "CN=server");
+    let mut client = larder.connect();
+    install("named");
+    wait::until("the new certificate is shown", || subject() == "CN=named");
+    assert_eq!(client.say("PING").text().as_deref(), Some("PONG"), "clients stay connected");
+    // A key that is not the certificate's: the last good pair is shown on.
+    fs::copy(certificates.key("server"), scratch.file("site.key")).expect("it is writable");
+    wait::until("it is refused", || larder.metrics().sum("larder_config_stale") == 1.0);
+    assert_eq!(subject(), "CN=named");
 }
 
 #[test]
