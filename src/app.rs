@@ -21,6 +21,7 @@ use crate::memory::Memory;
 use crate::orders::Orders;
 use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
+use crate::reloads::Reloads;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
 use crate::tracking::Register;
@@ -86,6 +87,8 @@ pub struct App {
     pub events: Events,
     /// How a few numbers were in the last quarter of an hour.
     pub history: History,
+    /// What came of the reloads so far.
+    pub reloads: Reloads,
     /// Where the process as a whole is asked for something.
     pub orders: Orders,
     pub(crate) at_stage: AtomicU8,
@@ -121,10 +124,13 @@ impl App {
     }
 
     /// Replaces the rules by those of this configuration, which names the same upstreams; workers have to be told. One caller at a time.
-    pub fn replace_rules(&self, config: Config) -> Arc<Rules> {
-        let rules = Arc::new(Rules::of(self.rules.load().number + 1, config, self.home));
+    ///
+    /// # Errors
+    /// What is wrong with which file of a certificate or key; then nothing is replaced.
+    pub fn replace_rules(&self, config: Config) -> Result<Arc<Rules>, String> {
+        let rules = Arc::new(Rules::of(self.rules.load().number + 1, config, self.home)?);
         self.rules.store(Arc::clone(&rules));
-        rules
+        Ok(rules)
     }
 
     /// A worker goes by this set from now on.

@@ -64,6 +64,8 @@ pub mod net;
 pub mod operator;
 pub mod orders;
 pub mod process;
+pub mod reload;
+pub mod reloads;
 pub mod report;
 pub mod systemd;
 pub mod top;

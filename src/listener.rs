@@ -22,7 +22,7 @@ use crate::clock::Micros;
 use crate::config::{self, Address};
 use crate::inbox::Letter;
 use crate::inherited::{Bound, Inherited, Source};
-use crate::net::{self, Stream};
+use crate::net::Stream;
 use crate::session::clients::{Client, Told};
 
 /// A bound socket.
@@ -31,7 +31,8 @@ pub struct Listener {
     socket: Socket,
     /// Held for its drop.
     file: Option<SocketFile>,
-    tls: Option<Arc<ServerConfig>>,
+    /// Its place in the configuration.
+    number: usize,
     /// Where it listens, for people.
     pub name: String,
     /// Where it was told to listen.
@@ -79,9 +80,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When accepting fails (no file descriptors), the next try waits this long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a listener, or takes the socket that listens there already. The error says what is wrong with which address.
-pub async fn bind(config: &config::Listener, inherited: &mut Inherited) -> Result<Listener, String> {
-    let tls = config.tls.as_ref().map(net::server_tls).transpose()?;
+/// Binds the listener in this place of the configuration, or takes the socket that listens there already. The error says what is wrong with
+/// which address.
+pub async fn bind(number: usize, config: &config::Listener, inherited: &mut Inherited) -> Result<Listener, String> {
     let failed = |error: io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -109,7 +110,7 @@ pub async fn bind(config: &config::Listener, inherited: &mut Inherited) -> Resul
         Socket::Tcp(socket) => socket.local_addr().map_err(failed)?.to_string(),
         Socket::Unix(_) => asked.clone(),
     };
-    Ok(Listener { socket, file, tls, name, asked, outlives })
+    Ok(Listener { socket, file, number, name, asked, outlives })
 }
 
 impl Listener {
@@ -299,7 +300,7 @@ async fn admit(listener: &Listener, app: &App, arrived: Arrived) {
     };
     match socket {
         Ok(socket) => {
-            let accepted = Accepted { socket, tls: listener.tls.clone(), client };
+            let accepted = Accepted { socket, tls: rules.tls.get(listener.number).cloned().flatten(), client };
             app.inboxes[worker].post([Letter::Client(Box::new(accepted))]);
         }
         Err(error) => {

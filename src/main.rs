@@ -32,5 +32,5 @@ fn main() -> ExitCode {
     };
     let filter = EnvFilter::try_from_env("LARDER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fred=error"));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_target(false).init();
-    larder::process::run(loaded)
+    larder::process::run(cli, loaded)
 }

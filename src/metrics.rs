@@ -13,6 +13,7 @@ mod degradation;
 mod drain;
 mod invalidation;
 pub mod openmetrics;
+mod reload;
 
 use std::sync::Arc;
 
@@ -329,7 +330,7 @@ static METRICS: &[Metric] = &[
 
 /// Every metric, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS).chain(drain::METRICS)
+    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS).chain(drain::METRICS).chain(reload::METRICS)
 }
 
 /// Reads every metric.

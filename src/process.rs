@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::app::{App, Backend, Stage};
 use crate::cache::NearCache;
-use crate::cli::Loaded;
+use crate::cli::{self, Cli, Loaded, Source};
 use crate::clock::Micros;
 use crate::command::Table;
 use crate::config::{Config, Kind, Upstream, Workers};
@@ -28,9 +29,12 @@ use crate::invalidation::{self, Channels};
 use crate::ladder::runway::Runway;
 use crate::listener;
 use crate::memory::Memory;
-use crate::orders::{Order, Orders, Outcome};
+use crate::orders::{Order, Orders};
 use crate::origin::{Databases, Origin};
 use crate::pubsub::Hub;
+use crate::reload::Reloader;
+use crate::reload::watch::Watch;
+use crate::reloads::Reloads;
 use crate::route;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
@@ -47,7 +51,7 @@ const CANNOT_START: u8 = 1;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs Larder until it is told to stop.
-pub fn run(loaded: Loaded) -> ExitCode {
+pub fn run(cli: Cli, loaded: Loaded) -> ExitCode {
     Micros::now();
     // Before there are threads: it changes the environment.
     let inherited = match systemd::sockets() {
@@ -59,7 +63,7 @@ pub fn run(loaded: Loaded) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(start(loaded, inherited)) {
+    match runtime.block_on(start(cli, loaded, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -70,10 +74,15 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
+async fn start(cli: Cli, loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
     let Loaded { config, source } = loaded;
+    let watch = match &source {
+        Source::File(path) => Watch::begin(path, &config),
+        Source::Embedded | Source::Url => None,
+    };
     // From here on a signal ends the process in good order, also before it serves.
     let mut signals = Signals::catch()?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(|error| format!("cannot wait for signals: {error}"))?;
     let taken = match &config.handover {
         Some(path) => handover::take::take(path).await?,
         None => None,
@@ -84,8 +93,8 @@ async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
         (predecessor, office) = (Some(taken.predecessor), taken.office);
     }
     let mut listeners = Vec::new();
-    for listener in &config.listeners {
-        listeners.push(listener::bind(listener, &mut inherited).await?);
+    for (number, listener) in config.listeners.iter().enumerate() {
+        listeners.push(listener::bind(number, listener, &mut inherited).await?);
     }
     let admin = match inherited.take_tcp(config.admin.address) {
         Some((socket, _)) => Some(admin::adopt(socket)?),
@@ -143,6 +152,12 @@ async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
     }
     say(&app, &banner(&app));
     let mut doors = Doors::open(listeners, &app);
+    // As at the start, if it came from a file.
+    let reading = move || cli.config.is_some().then(|| cli::load(&cli).map(|loaded| loaded.config));
+    let reloader = Arc::new(Reloader::new(Arc::clone(&app), Arc::new(reading)));
+    if let Some(watch) = watch {
+        tokio::spawn(watch.keep(Arc::clone(&app)));
+    }
     app.enter(Stage::Serving);
     page_task = page.map(tokio::spawn).or(page_task);
     if let Some(predecessor) = predecessor {
@@ -161,14 +176,20 @@ async fn start(loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
     let by = loop {
         tokio::select! {
             signal = signals.next() => break signal.to_owned(),
+            _ = hangups.recv() => {
+                let reloader = Arc::clone(&reloader);
+                tokio::spawn(async move { reloader.reload("SIGHUP").await });
+            }
             Some(Successor { pid, told }) = successor.recv() => {
                 heir = Some(told);
                 break pid.map_or("another process serves".to_owned(), |pid| format!("process {pid} serves"));
             }
             Some(order) = orders.recv() => match order {
                 Order::Drain { by } => break by.to_owned(),
-                Order::Reload { told, .. } => {
-                    let _ = told.send(Outcome::Refused(vec!["reloading is not built yet".to_owned()]));
+                Order::Reload { by, told } => {
+                    let reloader = Arc::clone(&reloader);
+                    // Whoever asked may have gone.
+                    tokio::spawn(async move { drop(told.send(reloader.reload(by).await)) });
                 }
             },
         }
@@ -279,9 +300,10 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         refused: AtomicU64::new(0),
         events: Events::default(),
         history: History::default(),
+        reloads: Reloads::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
-        rules: ArcSwap::from_pointee(Rules::of(1, config, home)),
+        rules: ArcSwap::from_pointee(Rules::of(1, config, home)?),
         source,
     })
 }

@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::cutter::Cutter;
 use crate::metrics::Metrics;
 use crate::port;
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::replicated::Replicated;
 use crate::reply::Reply;
 use crate::scratch::Scratch;
@@ -300,6 +300,32 @@ impl Larder {
     /// One command of plain words on a connection of its own.
     pub fn say(&self, words: &str) -> Reply {
         self.connect().say(words)
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.scratch.file("larder.yaml")
+    }
+
+    /// What its configuration file would say with these settings, addresses included.
+    pub fn yaml(&self, settings: &Settings) -> String {
+        settings.yaml(self.address, self.admin)
+    }
+
+    /// Replaces its configuration file as editors and deployments do: another file takes its name.
+    pub fn rewrite(&self, text: &str) {
+        let beside = self.scratch.file("larder.yaml.new");
+        fs::write(&beside, text).expect("the scratch directory is writable");
+        fs::rename(&beside, self.config_file()).expect("a file can be renamed in its directory");
+    }
+
+    /// Has it read its configuration again by a signal, and waits until it has; whether it took it.
+    pub fn reload(&self) -> bool {
+        let of = |result: &str| self.metrics().sum_where("larder_config_reloads_total", result);
+        let (loaded, refused) = (of("loaded"), of("refused"));
+        self.process().signal(Signal::Hangup);
+        wait::until("the configuration is read again", || of("loaded") > loaded || of("refused") > refused);
+        of("refused") == refused
     }
 
     /// Its counters now.

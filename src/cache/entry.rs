@@ -186,6 +186,11 @@ impl Entry {
         std::iter::successors(Some(self), |form| form.facts().next.as_ref())
     }
 
+    /// Bytes of key, other arguments and reply: what `near_cache.max_entry` bounds.
+    pub fn size(&self) -> u64 {
+        self.0.slice.len() as u64
+    }
+
     /// Bytes of all forms, overhead included: what the budget is charged.
     pub fn weight(&self) -> u64 {
         u64::from(self.facts().weight) + u64::from(SLOT_OVERHEAD)

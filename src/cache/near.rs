@@ -20,7 +20,7 @@ pub struct NearCache {
     store: Store,
     fills: Fills,
     seed: RandomState,
-    max_entry: u64,
+    max_entry: AtomicU64,
     /// What happened off the hot path.
     pub tallies: Tallies,
 }
@@ -103,7 +103,7 @@ impl NearCache {
             store: Store::new(max_memory),
             fills: Fills::default(),
             seed: RandomState::default(),
-            max_entry,
+            max_entry: AtomicU64::new(max_entry),
             tallies: Tallies::default(),
         }
     }
@@ -220,7 +220,7 @@ impl NearCache {
         let size = (form.key.len() + form.args.len() + filled.reply.len()) as u64;
         let refusal = if !filled.keep {
             Some(&self.tallies.refused_error)
-        } else if size > self.max_entry {
+        } else if size > self.max_entry.load(Ordering::Relaxed) {
             Some(&self.tallies.refused_large)
         } else if filled.expires_at <= filled.read_at {
             Some(&self.tallies.refused_expired)
@@ -308,10 +308,26 @@ impl NearCache {
     /// Keys for which `gone` is true have changed: their entries go, and what is being read now is not stored. Walks the whole cache; for
     /// rare events.
     pub fn invalidate_where(&self, upstream: u16, gone: impl Fn(&[u8]) -> bool) {
+        self.drop_where(|of, key| of == upstream && gone(key));
+    }
+
+    /// Other bounds from here on: what is over them goes.
+    pub fn resize(&self, max_memory: u64, max_entry: u64) {
+        self.store.resize(max_memory);
+        if max_entry < self.max_entry.swap(max_entry, Ordering::AcqRel) {
+            // One that was found small enough before is stored by now.
+            self.fills.pass();
+            self.store.retain(|entry| entry.forms().all(|form| form.size() <= max_entry));
+        }
+    }
+
+    /// Replies of the keys for which `gone` is true were admitted under rules that hold no more: they go, and what is being read now is not
+    /// stored. Walks the whole cache; for rare events.
+    pub fn drop_where(&self, gone: impl Fn(u16, &[u8]) -> bool) {
         self.fills.void();
         // A fill that was found good before is stored by now.
         self.fills.pass();
-        self.remove_where(upstream, gone);
+        self.store.retain(|entry| !gone(entry.facts().upstream, entry.key()));
     }
 
     /// Every entry, for a snapshot. Walks the whole cache without holding anybody up.
@@ -321,7 +337,7 @@ impl NearCache {
 
     /// Takes in a reply of a snapshot, in front of the key's others. Whether it was small enough.
     pub fn restore(&self, parts: &Parts<'_>) -> bool {
-        if (parts.key.len() + parts.args.len() + parts.reply.len()) as u64 > self.max_entry {
+        if (parts.key.len() + parts.args.len() + parts.reply.len()) as u64 > self.max_entry.load(Ordering::Relaxed) {
             return false;
         }
         let older = self.store.peek(&Address { hash: parts.hash, upstream: parts.upstream, key: parts.key });

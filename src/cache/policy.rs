@@ -6,7 +6,7 @@ use crate::clock::Micros;
 use crate::config;
 
 /// Bounds on the life of cached replies, compiled from a route and the `near_cache` section.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lifetime {
     /// Cap for ordinary replies.
     pub ttl: Micros,

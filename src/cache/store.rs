@@ -73,6 +73,14 @@ impl Store {
         self.cache.retain(|_, entry| keep(entry));
     }
 
+    /// At most so many bytes from here on; what does not fit any more goes.
+    pub fn resize(&self, max_memory: u64) {
+        if self.cache.capacity() != max_memory {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            self.cache.set_capacity(max_memory);
+        }
+    }
+
     /// Every entry that is there from now to the end of the walk, and some that come or go meanwhile. A shard is locked for
     /// one step at a time.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {

@@ -87,6 +87,7 @@ impl Display for Config {
         writeln!(f, "  max_pipeline: {}", limits.max_pipeline)?;
         writeln!(f, "  max_output: {}", show_size(limits.max_output))?;
         writeln!(f, "  max_subscriptions: {}", limits.max_subscriptions)?;
+        writeln!(f, "reload_on_change: {}", self.reload_on_change)?;
         match self.workers {
             Workers::Auto => writeln!(f, "workers: auto")?,
             Workers::Fixed(number) => writeln!(f, "workers: {number}")?,

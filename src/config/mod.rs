@@ -75,6 +75,9 @@ pub struct Config {
     pub admin: Admin,
     /// Bounds on clients.
     pub limits: Limits,
+    /// Read the file again when it, or a certificate that it names, has changed. Default: true. Clear it where another program writes the
+    /// file and says when it is done (SIGHUP, `POST /reload`).
+    pub reload_on_change: bool,
     /// Threads that serve clients. Default: auto. Set it to leave cores to the application beside.
     pub workers: Workers,
     /// How long the process goes on accepting after it has said that it is not ready any more. Default: 0s. Set it where a load
@@ -156,6 +159,7 @@ impl Config {
             ladders: BTreeMap::from([("default".to_owned(), LadderStep::default_ladder())]),
             admin: Admin::default(),
             limits: Limits::default(),
+            reload_on_change: true,
             workers: Workers::Auto,
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,

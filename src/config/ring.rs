@@ -19,7 +19,7 @@ pub struct Ring {
     pub hash_tag: Option<[u8; 2]>,
     /// Shares of nodes that are not like the others. Default: 1 for each.
     pub weights: Vec<(Address, u32)>,
-    /// Names of nodes on the ring. Default: see [`Ring::name_of`].
+    /// Names of nodes on the ring. Default: host and port of the endpoint, without the port 11211; or its socket's path.
     pub names: Vec<(Address, String)>,
 }
 

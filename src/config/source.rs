@@ -159,6 +159,7 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         near_cache: NearCache::read(section.section("near_cache")),
         admin: Admin::read(section.section("admin")),
         limits: Limits::read(section.section("limits")),
+        reload_on_change: section.value("reload_on_change", true, units::flag),
         workers: section.value("workers", Workers::Auto, limits::workers),
         drain_delay: section.value("drain_delay", Duration::ZERO, units::duration),
         handover: section.optional("handover", super::listener::socket_path),

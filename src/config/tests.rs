@@ -3,6 +3,7 @@
 mod example;
 mod faults;
 mod fuzz;
+mod reference;
 mod upstreams;
 
 use super::*;

@@ -139,6 +139,19 @@ impl Routes {
         if self.several { self.find(key).upstream.unwrap_or(self.home) } else { self.home }
     }
 
+    /// Whether replies of every key are admitted alike under both.
+    pub fn same_admission(&self, other: &Self) -> bool {
+        let alike = |(mine, others): (&Policy, &Policy)| mine.pattern == others.pattern && mine.admits_like(others);
+        self.policies.len() == other.policies.len()
+            && self.policies.iter().zip(&other.policies).all(alike)
+            && self.rest.admits_like(&other.rest)
+    }
+
+    /// Whether replies of a key are admitted alike under both.
+    pub fn admit_alike(&self, other: &Self, key: &[u8]) -> bool {
+        self.find(key).admits_like(other.find(key))
+    }
+
     /// The ladders that some route names, each once.
     pub fn ladders(&self) -> impl Iterator<Item = usize> {
         self.ladders.iter().copied()
@@ -181,6 +194,15 @@ pub fn home(config: &Config) -> u16 {
 }
 
 impl Policy {
+    /// Whether both let the same replies into the cache, for as long, from the same upstream. (What is served of them, and when, is judged
+    /// when it is asked for.)
+    fn admits_like(&self, other: &Self) -> bool {
+        self.upstream == other.upstream
+            && self.cached == other.cached
+            && self.lifetime == other.lifetime
+            && self.commands == other.commands
+    }
+
     /// What may be served on a rung; `None`: nothing but what is fresh. `refuses`: the client wants nothing else.
     pub fn leniency(&self, standing: &Standing, refuses: bool) -> Option<Leniency> {
         (self.stale != Stale::Never && !refuses).then(|| Leniency {

@@ -377,7 +377,7 @@ fn no_more_is_written_or_read_than_the_near_cache_may_hold() {
     }
     let mut config = narrow.rules().config.clone();
     config.near_cache.max_memory = 50_000;
-    narrow.replace_rules(config);
+    narrow.replace_rules(config).unwrap();
     let file = written(&narrow, now);
     assert!((45_000..51_000).contains(&file.len()), "{} bytes", file.len());
     assert!(reread(&file, &narrow, now, WRITTEN).unwrap().kept > 40);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const EXAMPLE: &str = include_str!("../../../config.example.yaml");
 
 /// The example with every setting that is commented out switched on.
-fn everything_on() -> String {
+pub(super) fn everything_on() -> String {
     let line = |line: &str| {
         let text = line.trim_start();
         let key = text.strip_prefix('#').filter(|text| text.starts_with(|c: char| c.is_ascii_lowercase()));

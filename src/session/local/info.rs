@@ -81,6 +81,9 @@ fn server(app: &App, out: &mut String) {
     // In Redis's field there is a path or nothing; what else it can be is said in the section of Larder.
     let file = fs::exists(&app.source).unwrap_or(false);
     field(out, "config_file", if file { app.source.as_str() } else { "" });
+    let reloads = &app.reloads;
+    let last = reloads.wrong().map_or("ok".to_owned(), |wrong| format!("refused: {}", wrong.replace('\n', " ")));
+    field(out, "config_last_reload", last);
 }
 
 fn operating_system() -> String {

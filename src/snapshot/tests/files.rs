@@ -61,7 +61,7 @@ fn without_warm_start_nothing_is_touched() {
     let app = directory.app();
     let mut config = app.rules().config.clone();
     config.near_cache.warm_start = false;
-    app.replace_rules(config);
+    app.replace_rules(config).unwrap();
     assert!(Snapshot::open(&app, Ownership::Now).unwrap().is_none());
     assert_eq!(directory.names(), [""; 0]);
 }
