@@ -9,8 +9,9 @@ use std::time::Duration;
 use larder_integration_tests::client_script;
 use larder_integration_tests::http::{Answer, look, post};
 use larder_integration_tests::larder::{Larder, Settings};
+use larder_integration_tests::port;
 use larder_integration_tests::process::Signal;
-use larder_integration_tests::program::run;
+use larder_integration_tests::program::{Program, run};
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::scratch::Scratch;
@@ -168,7 +169,7 @@ fn with_a_token_nothing_but_health_and_the_bare_page_is_shown_without_it() {
     let scratch = Scratch::new("token");
     let file = scratch.file("token");
     fs::write(&file, "correct-horse\n").expect("the scratch directory is writable");
-    let (address, admin) = (larder_integration_tests::port::free(), larder_integration_tests::port::free());
+    let (address, admin) = (port::free(), port::free());
     let config = scratch.file("larder.yaml");
     let yaml = format!(
         "listeners: [{{address: {address}}}]\nupstreams: {{main: {{kind: redis, endpoints: [\"{}\"]}}}}\nadmin: {{address: \"{admin}\", \
@@ -177,7 +178,7 @@ fn with_a_token_nothing_but_health_and_the_bare_page_is_shown_without_it() {
         file.display()
     );
     fs::write(&config, yaml).expect("the scratch directory is writable");
-    let _larder = larder_integration_tests::program::Program::start(&["--config", &config.display().to_string()]);
+    let _larder = Program::start(&["--config", &config.display().to_string()]);
     for path in ["/", "/livez", "/readyz"] {
         assert_eq!(look(admin, path, &[]).status, 200, "{path}");
     }
@@ -195,6 +196,36 @@ fn with_a_token_nothing_but_health_and_the_bare_page_is_shown_without_it() {
     }
     assert_eq!(post(admin, "/drain", &[], "").status, 401);
     assert_eq!(post(admin, "/purge", &["Authorization: Bearer correct-horse"], r#"{"all": true}"#).status, 200);
+}
+
+#[test]
+fn post_reload_answers_with_what_changed_or_with_every_error() {
+    let (scratch, address, admin) = (Scratch::new("reload"), port::free(), port::free());
+    let config = scratch.file("larder.yaml");
+    let write = |token: &str, more: &str| {
+        let yaml = format!(
+            "reload_on_change: false\nlisteners: [{{address: {address}}}]\nupstreams: {{main: {{kind: memory}}}}\n\
+             admin: {{address: \"{admin}\", token: {token}}}\n{more}\n"
+        );
+        fs::write(&config, yaml).expect("the scratch directory is writable");
+    };
+    write("first", "near_cache: {ttl: 5m}");
+    let _larder = Program::start(&["--config", &config.display().to_string()]);
+    let reload = |token: &str| post(admin, "/reload", &[&format!("Authorization: Bearer {token}")], "");
+    write("second", "near_cache: {ttl: 1m}\nworkers: 7");
+    let done = reload("first");
+    assert_eq!(done.status, 200, "{done:?}");
+    assert!(done.body.contains("near_cache.ttl: 5m -> 1m") && done.body.contains("admin.token: changed (not shown)"));
+    assert!(done.body.contains(r#""needs_restart":["workers: "#), "{done:?}");
+    assert!(!done.body.contains("second"), "{done:?}");
+    assert_eq!(reload("first").status, 401, "the new token holds at once");
+    let shown = look(admin, "/config", &["Authorization: Bearer second"]).body;
+    assert!(shown.contains("ttl: 1m"), "{shown}");
+    write("third", "near_cache: {ttl: soon, max_memory: much}");
+    let refused = reload("second");
+    assert_eq!(refused.status, 422, "{refused:?}");
+    assert!(refused.body.contains("near_cache.ttl") && refused.body.contains("near_cache.max_memory"), "{refused:?}");
+    assert_eq!(look(admin, "/state", &["Authorization: Bearer second"]).status, 200, "nothing has changed");
 }
 
 #[test]
