@@ -12,7 +12,7 @@ use larder_integration_tests::scratch::Scratch;
 use larder_integration_tests::wait;
 use serde_yaml::Value;
 
-use crate::{DRAIN_TIMEOUT_SECONDS, parsed, repository, seconds, succeed, text, words};
+use crate::{ENDING_SECONDS, parsed, repository, seconds, succeed, text, words};
 
 fn services() -> BTreeMap<String, Value> {
     let file = parsed("docker/compose.yaml");
@@ -48,7 +48,7 @@ fn the_larders_have_time_to_drain_and_start_when_their_upstreams_are_there() {
         services.iter().filter(|(name, _)| name.starts_with("larder-")).map(|(_, of)| of).collect();
     assert_eq!(larders.len(), 2);
     for larder in larders {
-        assert!(seconds(larder["stop_grace_period"].as_str().expect("a time")) > DRAIN_TIMEOUT_SECONDS);
+        assert!(seconds(larder["stop_grace_period"].as_str().expect("a time")) >= ENDING_SECONDS);
         assert_eq!(larder["depends_on"]["cluster"]["condition"], "service_completed_successfully");
         assert_eq!(larder["depends_on"]["memcached"]["condition"], "service_healthy");
         assert_eq!(words(&larder["volumes"]), ["./compose/larder:/etc/larder:ro"], "where the image's CMD looks");

@@ -15,8 +15,8 @@ use std::process::{Command, Output};
 
 use serde_yaml::Value;
 
-/// The drain that is configured where nothing is said.
-const DRAIN_TIMEOUT_SECONDS: u64 = 10;
+/// What a drain takes where nothing is configured, with what comes after it: `drain_timeout` and 5 s (`docs/operation.md`).
+const ENDING_SECONDS: u64 = 15;
 
 /// A file or folder of the repository.
 fn repository(path: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::process::Command;
 use larder_integration_tests::larder::binary_path;
 use larder_integration_tests::scratch::Scratch;
 
-use crate::{DRAIN_TIMEOUT_SECONDS, repository, said, seconds, text};
+use crate::{ENDING_SECONDS, repository, said, seconds, text};
 
 const INSTALLED: &str = "/usr/local/bin/larder";
 
@@ -76,8 +76,9 @@ fn the_service_starts_what_there_is_and_leaves_time_to_drain() {
         let found = service.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         found.unwrap_or_else(|| panic!("no {key}")).to_owned()
     };
-    assert!(seconds(&value("TimeoutStopSec")) > DRAIN_TIMEOUT_SECONDS);
+    assert!(seconds(&value("TimeoutStopSec")) >= ENDING_SECONDS);
     assert_eq!(value("Type"), "notify");
+    assert!(seconds(&value("WatchdogSec")) >= 10, "a busy machine is no hung one");
     assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
     // Its own words, for the example configuration.
     let example = repository("config.example.yaml").display().to_string();
