@@ -11,6 +11,7 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::words;
 use crate::report::state::{State, Told};
+use crate::report::{hotkeys, ladder};
 
 /// Samples that are remembered: more columns than any terminal has.
 const REMEMBERED: usize = 900;
@@ -143,7 +144,8 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {
             ("errors", words::count(stat("command_errors_total"))),
         ],
     ];
-    let columns: [Rect; 3] = Layout::horizontal([Constraint::Ratio(1, 3); 3]).areas(area);
+    let widths = [Constraint::Length(25), Constraint::Length(34), Constraint::Min(21)];
+    let columns: [Rect; 3] = Layout::horizontal(widths).areas(area);
     for (column, pairs) in columns.into_iter().zip(pairs) {
         let line =
             |(name, value): (&str, String)| Line::from(vec![format!(" {name:<14} ").dim(), Span::from(value).bold()]);
@@ -172,12 +174,17 @@ fn draw_servers(frame: &mut Frame<'_>, area: Rect, state: &State) {
             Cell::from(next),
         ])
     });
+    // As wide as what stands there: on 80 columns the last one needs what is left.
+    let widest = |least: usize, most: usize, cell: fn(&ladder::Line) -> usize| {
+        let width = state.ladder.iter().map(cell).max().unwrap_or_default().clamp(least, most);
+        Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX))
+    };
     let widths = [
-        Constraint::Max(12),
-        Constraint::Max(21),
-        Constraint::Length(9),
-        Constraint::Length(15),
-        Constraint::Length(9),
+        widest(8, 20, |line| line.upstream.len()),
+        widest(6, 40, |line| line.endpoint.len()),
+        widest(7, 9, |line| line.breaker.len()),
+        widest(6, 15, |line| line.rung.len()),
+        Constraint::Length(7),
         Constraint::Min(10),
     ];
     let title = if hidden > 0 { format!(" servers ({hidden} more) ") } else { " servers ".to_owned() };
@@ -188,7 +195,7 @@ fn draw_servers(frame: &mut Frame<'_>, area: Rect, state: &State) {
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let width = usize::from(area.width);
-    let line = |hot: &crate::report::hotkeys::Line| {
+    let line = |hot: &hotkeys::Line| {
         let reads = words::count(hot.reads as f64);
         let room = width.saturating_sub(reads.len() + 3);
         Line::from(format!(" {:<room$} {reads}", words::shortened(&hot.key, room)))

@@ -33,6 +33,7 @@ pub fn latency(seconds: Option<f64>) -> String {
     match seconds {
         None => "-".to_owned(),
         Some(seconds) if seconds >= 1.0 => format!("{seconds:.2} s"),
+        Some(seconds) if seconds >= 1e-2 => format!("{:.1} ms", seconds * 1e3),
         Some(seconds) if seconds >= 1e-3 => format!("{:.2} ms", seconds * 1e3),
         Some(seconds) => format!("{:.0} us", seconds * 1e6),
     }
@@ -68,7 +69,7 @@ mod tests {
         assert_eq!([rate(0.0), rate(0.25), rate(12.0)], ["0", "0.2", "12"]);
         assert_eq!([percent(None), percent(Some(0.974))], ["-", "97.4 %"]);
         assert_eq!([bytes(12.0), bytes(1536.0), bytes(268_435_456.0)], ["12 B", "1.5 KiB", "256.0 MiB"]);
-        assert_eq!([latency(None), latency(Some(85e-6)), latency(Some(0.0123))], ["-", "85 us", "12.30 ms"]);
+        assert_eq!([latency(None), latency(Some(85e-6)), latency(Some(0.0123))], ["-", "85 us", "12.3 ms"]);
         assert_eq!([span(3.9), span(75.0), span(3700.0), span(200_000.0)], ["3s", "1m 15s", "1h 1m", "2d 7h"]);
         assert_eq!([shortened("abcdef", 6), shortened("abcdef", 4), shortened("abc", 0)], ["abcdef", "abc~", "~"]);
     }

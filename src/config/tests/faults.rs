@@ -119,7 +119,6 @@ fn faults_beside_the_upstream_are_found() {
         ),
         ("admin: {address: 0.0.0.0:1}", "admin.address: 0.0.0.0:1 can be reached from other machines"),
         ("admin: {token: \"a b\"}", "admin.token: the token has characters that an HTTP header cannot carry"),
-        ("admin: {token: a, token_file: Cargo.toml}", "admin.token_file: both token and token_file are given"),
         ("admin: {token_file: rustfmt.toml}", "admin.token_file: rustfmt.toml has more than one line"),
         ("admin: {address: host:1}", "is not an IP address with a port"),
         ("allow_admin: 1", "allow_admin: the number 1 stands where true or false belongs"),
