@@ -3,11 +3,11 @@
 //! It runs on the control thread, never on a worker: a slow scrape delays no command, and a worker that is busy delays
 //! no scrape. Only the composition root knows it.
 //!
-//! * [`door`]: accepts connections and bounds them;
-//! * [`gate`]: who may ask: the token, and no web page of somebody else's;
-//! * [`pages`]: what is shown; [`dashboard`] is one of them;
-//! * [`orders`]: what is done;
-//! * [`refusal`]: what is said instead.
+//! * `door`: accepts connections and bounds them;
+//! * `gate`: who may ask: the token, and no web page of somebody else's;
+//! * `pages`: what is shown; `dashboard` is one of them;
+//! * `orders`: what is done;
+//! * `refusal`: what is said instead.
 
 mod dashboard;
 mod door;

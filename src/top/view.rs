@@ -132,7 +132,7 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {
         [
             ("clients", words::count(stat("clients"))),
             ("since start", words::percent(state.stats.get("cache_hit_ratio").and_then(serde_json::Value::as_f64))),
-            ("near-cache", format!("{} ({})", words::bytes(stat("cache_bytes")), words::percent(Some(of_cache)))),
+            ("near-cache", format!("{}, {}", words::bytes(stat("cache_bytes")), words::percent(Some(of_cache)))),
             ("keys", words::count(stat("cache_keys"))),
             ("evictions", words::count(stat("cache_evictions_total"))),
         ],
@@ -144,7 +144,7 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, state: &State) {
             ("errors", words::count(stat("command_errors_total"))),
         ],
     ];
-    let widths = [Constraint::Length(25), Constraint::Length(34), Constraint::Min(21)];
+    let widths = [Constraint::Length(25), Constraint::Length(33), Constraint::Min(22)];
     let columns: [Rect; 3] = Layout::horizontal(widths).areas(area);
     for (column, pairs) in columns.into_iter().zip(pairs) {
         let line =

@@ -28,7 +28,7 @@ fn everything_that_matters_fits_on_80_by_24() {
     assert!(lines[1].starts_with(" requests/s     12.3 k") && lines[1].contains("runway         83.0 %"), "{shown}");
     assert!(lines[2].contains("hit ratio      97.2 %") && lines[2].contains("since start    95.1 %"), "{shown}");
     assert!(
-        lines[3].contains("upstream p50   85 us") && lines[3].contains("near-cache     12.0 MiB (4.7 %)"),
+        lines[3].contains("upstream p50   85 us") && lines[3].contains("near-cache     12.0 MiB, 4.7 %"),
         "{shown}"
     );
     assert!(lines[4].contains("upstream p99   1.20 ms") && lines[5].contains("upstream p99.9 - "), "{shown}");
