@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::inbox::Inbox;
 use crate::invalidation::Channels;
 use crate::ladder::runway::Runway;
+use crate::logs::Logs;
 use crate::memory::Memory;
 use crate::orders::Orders;
 use crate::origin::{Databases, Origin};
@@ -82,6 +83,8 @@ pub struct App {
     pub run_id: String,
     /// Clients turned away because there were too many.
     pub refused: AtomicU64,
+    /// The log, whose levels may be changed.
+    pub logs: Logs,
     /// What has happened of late.
     pub events: Events,
     /// What came of the reloads so far.

@@ -18,6 +18,7 @@ use crate::cache::{Fill, Query, Waiter};
 use crate::clock::Micros;
 use crate::command::Shape;
 use crate::inbox::{Letter, Payload};
+use crate::logs::sample;
 use crate::origin::{Node, Origin};
 use crate::resp::{Proto, convert, scan};
 use crate::tracking::{self, Who};
@@ -148,10 +149,12 @@ impl Reader {
                 if self.mode == Mode::Tracking {
                     coverage.lose();
                     tally(&near.tallies.coverage_lost);
-                    tracing::warn!(
-                        upstream = %node.endpoint.upstream,
-                        "near-cache not covered: tracked connection to {} lost: {why}", node.endpoint.address
-                    );
+                    if sample::UNCOVERED.admits() {
+                        tracing::warn!(
+                            upstream = %node.endpoint.upstream,
+                            "near-cache not covered: tracked connection to {} lost: {why}", node.endpoint.address
+                        );
+                    }
                 }
                 node.note_mode(None);
                 self.deliver();

@@ -58,6 +58,7 @@ pub mod handover;
 pub mod health;
 pub mod inbox;
 pub mod inherited;
+pub mod logs;
 pub mod metrics;
 pub mod net;
 pub mod orders;

@@ -13,6 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "process",
         &[
+            "logs",
             "admin",
             "app",
             "cache",
@@ -55,13 +56,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("reload", &["app", "config", "events", "inbox", "orders"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
-    ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
+    ("listener", &["logs", "app", "clock", "config", "inbox", "inherited", "net", "session"]),
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("supervisor", &["app", "clock", "ladder", "origin", "upstream"]),
     (
         "worker",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -81,6 +83,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -107,6 +110,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -125,7 +129,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "rules",
         ],
     ),
-    ("coherence", &["app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"]),
+    (
+        "coherence",
+        &["logs", "app", "cache", "clock", "command", "faults", "inbox", "origin", "resp", "upstream", "tracking"],
+    ),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
     // What they share.
@@ -133,10 +140,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "metrics",
         &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream", "rules"],
     ),
-    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
+    ("invalidation", &["logs", "app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",
         &[
+            "logs",
             "cache",
             "clock",
             "command",
@@ -168,7 +176,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("route", &["cache", "clock", "command", "config", "glob", "ladder", "resp"]),
     ("ladder", &["clock", "config"]),
     ("cache", &["clock", "command", "config"]),
-    ("upstream", &["clock", "config", "keyvalue", "net", "resp"]),
+    ("upstream", &["logs", "clock", "config", "keyvalue", "net", "resp"]),
     ("memory", &["glob", "keyvalue", "resp"]),
     ("keyvalue", &["resp"]),
     ("command", &["resp"]),
@@ -176,6 +184,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("net", &["config"]),
     ("inherited", &["config"]),
     // Leaves.
+    ("logs", &["config"]),
     ("config", &[]),
     ("health", &[]),
     ("counters", &[]),

@@ -34,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::Micros;
 use crate::inbox::Payload;
+use crate::logs::sample;
 use crate::net::Stream;
 use crate::resp::decode::Decoder;
 use crate::resp::{Proto, encode};
@@ -93,7 +94,9 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         && error.kind() == io::ErrorKind::QuotaExceeded
     {
         worker.counters.clients_closed_by_limit.add(1);
-        tracing::warn!(client = session.id, "client closed: {error}");
+        if sample::OVERFULL.admits() {
+            tracing::warn!(client = session.id, "client closed: {error}");
+        }
     }
     let lingers;
     {

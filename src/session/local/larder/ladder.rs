@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::clock::Micros;
 use crate::config;
 use crate::ladder::{Forced, RUNGS, Rung};
+use crate::logs::sample;
 use crate::origin::{Node, Origin};
 use crate::resp::encode;
 use crate::upstream::breaker::State;
@@ -46,7 +47,9 @@ fn force(request: &mut Request<'_>) {
         }
     }
     if let Some(origin) = named(request).first() {
-        tracing::warn!(upstream = %origin.name, client = request.session.id, "rung {} forced", rung.name());
+        if sample::FORCED.admits() {
+            tracing::warn!(upstream = %origin.name, client = request.session.id, "rung {} forced", rung.name());
+        }
         origin.force(Some(Forced { rung, since: now, until }));
         request.ok();
     }
@@ -55,7 +58,9 @@ fn force(request: &mut Request<'_>) {
 fn auto(request: &mut Request<'_>) {
     let found = named(request);
     for origin in &found {
-        tracing::warn!(upstream = %origin.name, client = request.session.id, "no rung is forced any more");
+        if sample::FORCED.admits() {
+            tracing::warn!(upstream = %origin.name, client = request.session.id, "no rung is forced any more");
+        }
         origin.force(None);
     }
     if !found.is_empty() {
