@@ -9,8 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -24,8 +26,10 @@ pub const VARIABLE: &str = "LARDER_LOG";
 #[derive(Clone, Default)]
 pub struct Logs(Option<Arc<Inner>>);
 
+type Handle = reload::Handle<Targets, Registry>;
+
 struct Inner {
-    handle: reload::Handle<Targets, Registry>,
+    handle: Handle,
     format: LogFormat,
     state: Mutex<State>,
 }
@@ -55,16 +59,14 @@ impl Logs {
             Some(text) => text.parse().map_err(|wrong| format!("{VARIABLE}: {wrong}"))?,
             None => config.level.clone(),
         };
-        let (filter, handle) = reload::Layer::new(targets(&configured));
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-        let lines = match config.format {
-            LogFormat::Text => lines.boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        };
-        // The levels are the lines' alone: what else listens to events has its own.
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        let (subscriber, handle) = subscriber(&configured, config.format, std::io::stderr);
+        subscriber.init();
+        Ok(Self::of(handle, config.format, configured, by_environment))
+    }
+
+    fn of(handle: Handle, format: LogFormat, configured: Levels, by_environment: bool) -> Self {
         let state = State { now: configured.clone(), configured, by_environment, changes: 0 };
-        Ok(Self(Some(Arc::new(Inner { handle, format: config.format, state: Mutex::new(state) }))))
+        Self(Some(Arc::new(Inner { handle, format, state: Mutex::new(state) })))
     }
 
     /// In which form lines are written.
@@ -149,6 +151,21 @@ impl Inner {
     }
 }
 
+/// What takes the events, and the handle of its levels.
+fn subscriber<W>(levels: &Levels, format: LogFormat, writer: W) -> (impl Subscriber + Send + Sync, Handle)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(targets(levels));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    // The levels are the lines' alone: what else listens to events has its own.
+    (tracing_subscriber::registry().with(lines.with_filter(filter)), handle)
+}
+
 /// What `tracing` makes of it.
 fn targets(levels: &Levels) -> Targets {
     let mut targets = Targets::new().with_default(filter(levels.rest));
@@ -184,5 +201,61 @@ mod tests {
         assert!(!some.would_enable("fred::router", &tracing::Level::WARN));
         assert!(of("info,fred=debug").would_enable("fred::router", &tracing::Level::DEBUG));
         assert!(!of("off").would_enable("fred", &tracing::Level::ERROR));
+    }
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no test panics with it").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What stands in the log when `work` is done with it.
+    fn log(configured: &str, by_environment: bool, work: impl FnOnce(&Logs)) -> String {
+        let (page, levels) = (Page::default(), configured.parse().expect("levels"));
+        let writer = page.clone();
+        let (subscriber, handle) = subscriber(&levels, LogFormat::Text, move || writer.clone());
+        let logs = Logs::of(handle, LogFormat::Text, levels, by_environment);
+        tracing::subscriber::with_default(subscriber, || work(&logs));
+        let bytes = page.0.lock().expect("no test panics with it").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn levels_change_at_run_time_and_are_taken_back_unless_changed_again() {
+        let text = log("info", false, |logs| {
+            tracing::debug!("one");
+            let first = logs.set("debug").expect("a level");
+            tracing::debug!("two");
+            logs.take_back(first);
+            tracing::debug!("three");
+            let second = logs.set("debug").expect("a level");
+            logs.set_level("trace").expect("a level");
+            logs.take_back(second);
+            tracing::trace!("four");
+            assert_eq!(logs.level(), "trace");
+            let wrong = logs.set_level("loud").expect_err("no level");
+            assert!(wrong.contains("\"loud\" is not a level"), "{wrong}");
+            assert_eq!(logs.level(), "trace");
+        });
+        let has = |word: &str| text.contains(&format!(" {word}\n"));
+        assert!(!has("one") && has("two") && !has("three") && has("four"), "{text}");
+    }
+
+    #[test]
+    fn a_reload_changes_the_level_unless_the_environment_has_said_one() {
+        for by_environment in [false, true] {
+            let text = log("info", by_environment, |logs| {
+                logs.configure(&"debug".parse().expect("levels"));
+                tracing::debug!("here");
+            });
+            assert_eq!(text.contains(" here\n"), !by_environment, "{text}");
+        }
     }
 }

@@ -26,7 +26,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -101,9 +100,8 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
     let lingers;
     {
         let mut state = session.state.borrow_mut();
-        session.client.killed.store(true, Ordering::Release);
+        session.note_end(&state);
         lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
-        worker.counters.clients_drained.add(u64::from(state.left));
         state.ending = Ending::Now;
         state.replies.abandon();
         state.drop_subscriptions(&session);
