@@ -51,9 +51,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("drain", &["app", "events", "inbox", "listener"]),
     ("handover", &["app", "events", "inherited", "listener"]),
-    ("systemd", &["app", "inherited"]),
     ("cli", &["command", "config", "health", "net"]),
-    ("reload", &["app", "config", "events", "inbox", "orders"]),
+    ("reload", &["app", "config", "events", "inbox", "orders", "systemd"]),
+    ("systemd", &["app", "inherited"]),
     ("admin", &["app", "config", "metrics"]),
     // The walk.
     ("listener", &["logs", "app", "clock", "config", "inbox", "inherited", "net", "session"]),

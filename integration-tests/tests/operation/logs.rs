@@ -58,6 +58,16 @@ fn the_level_of_the_file_holds_and_the_environment_wins_over_it() {
 }
 
 #[test]
+fn a_reload_changes_the_level() {
+    let larder = Larder::start_with(&memory("{level: off}"));
+    larder.rewrite(&larder.yaml(&memory("{level: info}")));
+    assert!(larder.reload());
+    let output = stop(larder);
+    assert!(output.contains("INFO the log is written from info on (before: off)"), "{output}");
+    assert!(output.contains("INFO drained"), "{output}");
+}
+
+#[test]
 fn a_level_that_is_none_is_refused_with_its_place() {
     let scratch = Scratch::new("level");
     let file = scratch.file("larder.yaml");
@@ -169,6 +179,11 @@ fn no_key_value_or_secret_is_written_at_any_level_whatever_goes_wrong() {
         origin.call(&["PUBLISH", "changes", message]);
     }
     wait::until("the messages were heard", || larder.process().output().contains("cannot be read"));
+    // A file that is wrong, in places where secrets stand.
+    for line in ["password: [Xpassword]", "password: {Xpassword: Xvalue}", "username: Xuser\n    passwort: Xpassword"] {
+        larder.rewrite(&larder.yaml(&Settings::new(redis.address()).upstream(line)));
+        assert!(!larder.reload(), "{line} was taken");
+    }
     // Its upstream dies.
     redis.kill();
     provoke();
