@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::inbox::Inbox;
 use crate::invalidation::Channels;
 use crate::ladder::runway::Runway;
+use crate::logs::Logs;
 use crate::memory::Memory;
 use crate::orders::Orders;
 use crate::origin::{Databases, Origin};
@@ -83,6 +84,8 @@ pub struct App {
     pub run_id: String,
     /// Clients turned away because there were too many.
     pub refused: AtomicU64,
+    /// The log, whose levels may be changed.
+    pub logs: Logs,
     /// What has happened of late.
     pub events: Events,
     /// How a few numbers were in the last quarter of an hour.

@@ -169,6 +169,12 @@ pub fn refuse(errors: &Errors) -> ExitCode {
     ExitCode::from(BAD_CONFIG)
 }
 
+/// The same for one that is no key of a configuration.
+pub fn refuse_word(wrong: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "larder: {wrong}");
+    ExitCode::from(BAD_CONFIG)
+}
+
 /// `FILE: OK` and one line that shows what was understood.
 fn verdict(loaded: &Loaded) -> String {
     let config = &loaded.config;

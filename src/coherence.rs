@@ -19,6 +19,7 @@ use crate::clock::Micros;
 use crate::command::Shape;
 use crate::events::Kind;
 use crate::inbox::{Letter, Payload};
+use crate::logs::sample;
 use crate::origin::{Node, Origin};
 use crate::resp::{Proto, convert, scan};
 use crate::tracking::{self, Who};
@@ -156,10 +157,12 @@ impl Reader {
                 if self.mode == Mode::Tracking {
                     coverage.lose();
                     tally(&near.tallies.coverage_lost);
-                    self.lost = true;
-                    let address = &node.endpoint.address;
-                    let text = format!("near-cache not covered: tracked connection to {address} lost: {why}");
-                    self.app.events.warn(Kind::Coverage, Some(&node.endpoint.upstream), text);
+                    if sample::UNCOVERED.admits() {
+                        self.lost = true;
+                        let address = &node.endpoint.address;
+                        let text = format!("near-cache not covered: tracked connection to {address} lost: {why}");
+                        self.app.events.warn(Kind::Coverage, Some(&node.endpoint.upstream), text);
+                    }
                 }
                 node.note_mode(None);
                 self.deliver();

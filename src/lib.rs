@@ -59,6 +59,7 @@ pub mod health;
 pub mod history;
 pub mod inbox;
 pub mod inherited;
+pub mod logs;
 pub mod metrics;
 pub mod net;
 pub mod operator;

@@ -22,6 +22,7 @@ use crate::clock::Micros;
 use crate::config::{self, Address};
 use crate::inbox::Letter;
 use crate::inherited::{Bound, Inherited, Source};
+use crate::logs::sample;
 use crate::net::Stream;
 use crate::session::clients::{Client, Told};
 
@@ -182,7 +183,9 @@ pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Rece
         match accepted {
             Ok(arrived) => admit(&listener, &app, arrived).await,
             Err(error) => {
-                tracing::warn!("accepting on {} failed: {error}", listener.name);
+                if sample::ACCEPT.admits() {
+                    tracing::warn!("accepting on {} failed: {error}", listener.name);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -286,7 +289,7 @@ async fn admit(listener: &Listener, app: &App, arrived: Arrived) {
     let limits = &rules.config.limits;
     if !app.clients.enter(&client, limits.max_clients, limits.max_clients_per_address) {
         let refused = app.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        if refused.is_power_of_two() {
+        if sample::TURNED_AWAY.admits() {
             tracing::warn!("client refused: limits.max_clients is reached (refused so far: {refused})");
         }
         refuse(stream).await;
@@ -304,7 +307,9 @@ async fn admit(listener: &Listener, app: &App, arrived: Arrived) {
             app.inboxes[worker].post([Letter::Client(Box::new(accepted))]);
         }
         Err(error) => {
-            tracing::warn!("client lost: {error}");
+            if sample::NOT_ADMITTED.admits() {
+                tracing::warn!("client lost: {error}");
+            }
             app.clients.leave(&client);
         }
     }

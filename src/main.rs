@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use larder::cli::{self, Action, Cli};
+use larder::logs::Logs;
 use larder::{health, top};
-use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return cli::refuse(&errors),
     };
-    let filter = EnvFilter::try_from_env("LARDER_LOG").unwrap_or_else(|_| EnvFilter::new("info,fred=error"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_target(false).init();
-    larder::process::run(cli, loaded)
+    match Logs::start(&loaded.config.log) {
+        Ok(logs) => larder::process::run(cli, loaded, logs),
+        Err(wrong) => cli::refuse_word(&wrong),
+    }
 }

@@ -9,6 +9,7 @@ use crate::clock::Micros;
 use crate::config;
 use crate::events::Kind;
 use crate::ladder::{Forced, RUNGS, Rung};
+use crate::logs::sample;
 use crate::origin::Origin;
 
 /// Puts all servers of an upstream onto a rung: for a time such as `30s`, or until [`auto`].
@@ -25,7 +26,9 @@ pub fn force(app: &App, upstream: &str, rung: &str, lasts: Option<&str>) -> Resu
     for origin in named(app, Some(upstream))? {
         let span = lasts.map_or("until it is lifted".to_owned(), |lasts| format!("for {lasts:?}"));
         let text = format!("upstream '{}': rung {} forced {span}", origin.name, known.name());
-        app.events.warn(Kind::Rung, Some(&origin.name), text);
+        if sample::FORCED.admits() {
+            app.events.warn(Kind::Rung, Some(&origin.name), text);
+        }
         origin.force(Some(Forced { rung: known, since, until }));
     }
     Ok(())
@@ -38,7 +41,9 @@ pub fn force(app: &App, upstream: &str, rung: &str, lasts: Option<&str>) -> Resu
 pub fn auto(app: &App, upstream: Option<&str>) -> Result<(), String> {
     for origin in named(app, upstream)? {
         let text = format!("upstream '{}': no rung is forced any more", origin.name);
-        app.events.info(Kind::Rung, Some(&origin.name), text);
+        if sample::FORCED.admits() {
+            app.events.info(Kind::Rung, Some(&origin.name), text);
+        }
         origin.force(None);
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::cache::NearCache;
 use crate::cli::{self, Cli, Loaded, Source};
 use crate::clock::Micros;
 use crate::command::Table;
-use crate::config::{Config, Kind, Upstream, Workers};
+use crate::config::{Config, Kind, LogFormat, Upstream, Workers};
 use crate::counters::Counters;
 use crate::drain::{Cause, Doors, Signals, drain};
 use crate::events::{Events, Kind as Event};
@@ -28,6 +28,7 @@ use crate::inherited::Inherited;
 use crate::invalidation::{self, Channels};
 use crate::ladder::runway::Runway;
 use crate::listener;
+use crate::logs::{Logs, sample};
 use crate::memory::Memory;
 use crate::orders::{Order, Orders};
 use crate::origin::{Databases, Origin};
@@ -51,7 +52,7 @@ const CANNOT_START: u8 = 1;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs Larder until it is told to stop.
-pub fn run(cli: Cli, loaded: Loaded) -> ExitCode {
+pub fn run(cli: Cli, loaded: Loaded, logs: Logs) -> ExitCode {
     Micros::now();
     // Before there are threads: it changes the environment.
     let inherited = match systemd::sockets() {
@@ -63,7 +64,7 @@ pub fn run(cli: Cli, loaded: Loaded) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(start(cli, loaded, inherited)) {
+    match runtime.block_on(start(cli, loaded, logs, inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -74,7 +75,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-async fn start(cli: Cli, loaded: Loaded, mut inherited: Inherited) -> Result<(), String> {
+async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -> Result<(), String> {
     let Loaded { config, source } = loaded;
     let watch = match &source {
         Source::File(path) => Watch::begin(path, &config),
@@ -109,7 +110,8 @@ async fn start(cli: Cli, loaded: Loaded, mut inherited: Inherited) -> Result<(),
         }
         _ => None,
     };
-    let app = Arc::new(assemble(config, source.to_string())?);
+    let app = Arc::new(App { logs, ..assemble(config, source.to_string())? });
+    tokio::spawn(sample::keep());
     *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
     *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
     let snapshot =
@@ -210,6 +212,7 @@ async fn start(cli: Cli, loaded: Loaded, mut inherited: Inherited) -> Result<(),
     };
     drain(&app, &mut doors, &mut signals, &by, cause, closed).await;
     app.enter(Stage::Ending);
+    sample::tell();
     for inbox in &app.inboxes {
         inbox.post([Letter::Stop]);
     }
@@ -301,6 +304,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         events: Events::default(),
         history: History::default(),
         reloads: Reloads::default(),
+        logs: Logs::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
         rules: ArcSwap::from_pointee(Rules::of(1, config, home)?),
@@ -389,7 +393,12 @@ fn banner(app: &App) -> String {
     )
 }
 
-fn say(_: &App, text: &str) {
+fn say(app: &App, text: &str) {
+    if app.logs.format() == LogFormat::Json {
+        // Every line is to be JSON.
+        let words: Vec<_> = text.split_whitespace().collect();
+        return tracing::info!("{}", words.join(" "));
+    }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 

@@ -25,6 +25,7 @@ use std::rc::Rc;
 
 use crate::app::Backend;
 use crate::command::{Lease, Local, Spec, Way, cacheable, way};
+use crate::logs::sample;
 use crate::origin::Origin;
 use crate::resp::{Command, encode};
 use crate::session::local;
@@ -68,7 +69,9 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         Ok(spec) => spec,
         Err(_) if smuggled(command) => {
             // An HTTP request sent to this port: what follows may be an attack from a browser. As Redis does.
-            tracing::warn!(client = session.id, "closed: bytes of an HTTP request, possibly an attack");
+            if sample::HTTP.admits() {
+                tracing::warn!(client = session.id, "closed: bytes of an HTTP request, possibly an attack");
+            }
             state.ending = Ending::Now;
             return Flow::Next;
         }

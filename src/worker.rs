@@ -24,6 +24,7 @@ use crate::coherence::Reader;
 use crate::command::{Spec, Table};
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Leaving, Letter, Payload};
+use crate::logs::sample;
 use crate::origin::{Map, Node, Origin};
 use crate::pubsub;
 use crate::resp::decode::DecodeLimits;
@@ -145,7 +146,10 @@ impl Worker {
                         // Killed while its TLS handshake was under way.
                         Ok(_) if client.killed.load(Ordering::Acquire) => {}
                         Ok(stream) => session::run(Rc::clone(&worker), stream, Arc::clone(&client)).await,
-                        Err(error) => tracing::info!(client = client.id, "client not admitted: {error}"),
+                        Err(error) if sample::NOT_ADMITTED.admits() => {
+                            tracing::info!(client = client.id, "client not admitted: {error}");
+                        }
+                        Err(_) => {}
                     }
                     worker.app.clients.leave(&client);
                     worker.counters.clients_left.add(1);

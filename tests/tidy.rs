@@ -13,6 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "process",
         &[
+            "logs",
             "admin",
             "app",
             "cache",
@@ -52,19 +53,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("drain", &["app", "events", "inbox", "listener"]),
     ("handover", &["app", "events", "inherited", "listener"]),
-    ("systemd", &["app", "inherited"]),
     ("cli", &["command", "config", "health", "net"]),
-    ("reload", &["app", "config", "events", "inbox", "orders"]),
+    ("reload", &["app", "config", "events", "inbox", "orders", "systemd"]),
+    ("systemd", &["app", "inherited"]),
     ("admin", &["app", "config", "metrics", "operator", "orders", "report", "rules"]),
     ("top", &["config", "report"]),
     // The walk.
-    ("listener", &["app", "clock", "config", "inbox", "inherited", "net", "session"]),
+    ("listener", &["logs", "app", "clock", "config", "inbox", "inherited", "net", "session"]),
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("supervisor", &["app", "clock", "events", "ladder", "origin", "upstream"]),
     (
         "worker",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -84,6 +86,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -111,6 +114,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "logs",
             "app",
             "cache",
             "clock",
@@ -131,7 +135,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "coherence",
-        &["app", "cache", "clock", "command", "events", "faults", "inbox", "origin", "resp", "upstream", "tracking"],
+        &[
+            "logs", "app", "cache", "clock", "command", "events", "faults", "inbox", "origin", "resp", "upstream",
+            "tracking",
+        ],
     ),
     ("tracking", &["app", "config", "inbox", "origin", "resp", "upstream"]),
     ("pubsub", &["app", "clock", "glob", "inbox", "origin", "resp", "upstream"]),
@@ -143,15 +150,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("operator", &["app", "cache", "clock", "config", "events", "ladder", "origin"]),
+    ("operator", &["logs", "app", "cache", "clock", "config", "events", "ladder", "origin"]),
     (
         "metrics",
         &["app", "cache", "clock", "counters", "invalidation", "ladder", "memory", "origin", "upstream", "rules"],
     ),
-    ("invalidation", &["app", "cache", "clock", "config", "origin", "resp", "upstream"]),
+    ("invalidation", &["logs", "app", "cache", "clock", "config", "origin", "resp", "upstream"]),
     (
         "app",
         &[
+            "logs",
             "cache",
             "clock",
             "command",
@@ -184,7 +192,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("route", &["cache", "clock", "command", "config", "glob", "ladder", "resp"]),
     ("ladder", &["clock", "config"]),
     ("cache", &["clock", "command", "config"]),
-    ("upstream", &["clock", "config", "keyvalue", "net", "resp"]),
+    ("upstream", &["logs", "clock", "config", "keyvalue", "net", "resp"]),
     ("memory", &["glob", "keyvalue", "resp"]),
     ("keyvalue", &["resp"]),
     ("command", &["resp"]),
@@ -192,6 +200,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("net", &["config"]),
     ("inherited", &["config"]),
     // Leaves.
+    ("logs", &["config"]),
     ("config", &[]),
     ("health", &[]),
     ("history", &["counters"]),

@@ -3,6 +3,7 @@
 use super::ladder::{RUNGS, Rung};
 use super::limits::Workers;
 use super::listener::Address;
+use super::log::FORMATS;
 use super::ring::{DISTRIBUTIONS, HASHES, Ring};
 use super::route::{ON_MISSES, READ_FROMS, Route, STALES};
 use super::units::{show_duration, show_share, show_size};
@@ -94,6 +95,9 @@ impl Display for Config {
         }
         writeln!(f, "drain_delay: {}", show_duration(self.drain_delay))?;
         writeln!(f, "drain_timeout: {}", show_duration(self.drain_timeout))?;
+        writeln!(f, "log:")?;
+        writeln!(f, "  format: {}", word(self.log.format, &FORMATS))?;
+        writeln!(f, "  level: {}", Quoted(&self.log.level.to_string()))?;
         if let Some(path) = &self.handover {
             writeln!(f, "handover: {}", Quoted(&format!("unix:{}", path.to_string_lossy())))?;
         }

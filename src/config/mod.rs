@@ -21,6 +21,7 @@ mod invalidation;
 mod ladder;
 mod limits;
 mod listener;
+mod log;
 mod near_cache;
 mod pattern;
 mod ring;
@@ -43,6 +44,7 @@ pub use invalidation::Invalidation;
 pub use ladder::{LadderStep, Rung};
 pub use limits::{Limits, Workers};
 pub use listener::{Address, Admin, Listener, ListenerTls};
+pub use log::{Format as LogFormat, Level, Levels, Log};
 pub use near_cache::NearCache;
 pub use pattern::Pattern;
 #[cfg(test)]
@@ -89,6 +91,8 @@ pub struct Config {
     /// The path of a Unix socket (`unix:/path`) at which a new process is given the listening sockets of the one that runs. Default:
     /// none. Set it to replace Larder without a refused connection where systemd does not hold the sockets.
     pub handover: Option<PathBuf>,
+    /// What is written to the log.
+    pub log: Log,
     /// Accept listeners and an admin address that other machines reach without TLS. Default: false. Set it where the network
     /// itself is trusted, such as inside a container that publishes no port.
     pub allow_insecure: bool,
@@ -164,6 +168,7 @@ impl Config {
             drain_delay: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT,
             handover: None,
+            log: Log::default(),
             allow_insecure: false,
             allow_admin: false,
             cluster_facade: false,

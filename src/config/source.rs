@@ -7,8 +7,8 @@ use super::fault::{Fault, Faults, Path, Step, Wrong, nearest, shown};
 use super::section::Section;
 use super::tree::{self, Node};
 use super::{
-    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, NearCache, Pattern, Route,
-    Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
+    Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, Log, NearCache, Pattern,
+    Route, Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -162,6 +162,7 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         reload_on_change: section.value("reload_on_change", true, units::flag),
         workers: section.value("workers", Workers::Auto, limits::workers),
         drain_delay: section.value("drain_delay", Duration::ZERO, units::duration),
+        log: Log::read(section.section("log")),
         handover: section.optional("handover", super::listener::socket_path),
         drain_timeout: section.value("drain_timeout", super::DRAIN_TIMEOUT, units::duration),
         allow_insecure: section.value("allow_insecure", false, units::flag),

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::Channel;
 use crate::app::App;
 use crate::cache::Fence;
+use crate::logs::sample;
 use crate::origin::Node;
 use crate::resp::{Proto, encode};
 use crate::upstream::Identity;
@@ -93,10 +94,12 @@ pub(super) async fn keep(app: Arc<App>, channel: Arc<Channel>) {
         }
         if !left.is_empty() {
             channel.tallies.delete_failures.fetch_add(left.len() as u64, Ordering::Relaxed);
-            tracing::warn!(
-                upstream = %app.upstream_name(channel.of),
-                "{} keys that were told of on the invalidation channel could not be deleted: {why}", left.len()
-            );
+            if sample::NOT_DELETED.admits() {
+                tracing::warn!(
+                    upstream = %app.upstream_name(channel.of),
+                    "{} keys that were told of on the invalidation channel could not be deleted: {why}", left.len()
+                );
+            }
         }
         let done = batch.len() - left.len();
         channel.tallies.deleted.fetch_add(done as u64, Ordering::Relaxed);

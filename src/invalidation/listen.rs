@@ -12,14 +12,13 @@ use super::message::Message;
 use crate::app::App;
 use crate::cache::near::{Cause, tally};
 use crate::clock::Micros;
+use crate::logs::sample;
 use crate::origin::{Node, Origin};
 use crate::resp::view::View;
 use crate::upstream::subscriber::{self, Event, Kind, Onward, Subscriber, Wish};
 
 /// How long to wait for somebody to subscribe at, and how often it is looked whether it is still the right one.
 const LOOK: Duration = Duration::from_millis(50);
-/// Malformed messages are told of no more often than this; all are counted.
-const SAY_EVERY: Micros = Micros(10_000_000);
 /// There is but one wish for each connection.
 const TAG: u64 = 1;
 
@@ -104,15 +103,10 @@ impl Listener<'_> {
             }
             Err(why) => {
                 tally(&tallies.malformed);
-                let (now, said) = (Micros::now(), &self.channel.said_malformed_at);
-                let before = Micros(said.load(Ordering::Relaxed));
-                if before == Micros(0) || now.since(before) > SAY_EVERY {
-                    said.store(now.0, Ordering::Relaxed);
-                    let shown = bytes[..bytes.len().min(64)].escape_ascii();
-                    tracing::warn!(
-                        upstream = %self.upstream(),
-                        "a message on the invalidation channel '{}' cannot be read: {why}; it begins with \"{shown}\"", self.name()
-                    );
+                if sample::MALFORMED.admits() {
+                    // Nothing of the message itself: it is made of keys.
+                    let (upstream, name, length) = (self.upstream(), self.name(), bytes.len());
+                    tracing::warn!(%upstream, "a message of {length} bytes on the invalidation channel '{name}' cannot be read: {why}");
                 }
             }
         }

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::error::Category;
 
 /// Longest message that is read. A key has far fewer bytes, and of many keys each can be told alone.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -63,11 +64,11 @@ impl Message {
         match form(bytes) {
             Form::Key => Ok(Message { keys: vec![bytes.to_vec()], ..Message::default() }),
             Form::List => {
-                let keys: Vec<Cow<'_, str>> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+                let keys: Vec<Cow<'_, str>> = serde_json::from_slice(bytes).map_err(|error| in_words(&error))?;
                 Ok(Message { keys: owned(keys), ..Message::default() })
             }
             Form::Object => {
-                let object: Object<'_> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+                let object: Object<'_> = serde_json::from_slice(bytes).map_err(|error| in_words(&error))?;
                 let mut keys: Vec<Vec<u8>> = owned(object.keys);
                 for text in &object.base64 {
                     keys.push(STANDARD.decode(&**text).map_err(|error| format!("base64: {error}"))?);
@@ -113,6 +114,16 @@ enum Form {
     Key,
     List,
     Object,
+}
+
+/// What is wrong. Where serde says what it has found, which may be a key, only what it expected is repeated.
+fn in_words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (error.classify(), text.rsplit_once(", expected ")) {
+        (Category::Data, Some((_, expected))) => format!("expected {expected}"),
+        (Category::Data, None) => "its JSON has another form".to_owned(),
+        _ => text,
+    }
 }
 
 fn form(bytes: &[u8]) -> Form {
@@ -178,7 +189,7 @@ mod tests {
             (&b""[..], "empty"),
             (b"[\"a\"", "EOF"),
             (b"[\"a\", 1]", "expected"),
-            (b"{\"key\": [\"a\"]}", "unknown field `key`"),
+            (b"{\"key\": [\"a\"]}", "expected one of `keys`"),
             (b"{\"keys\": \"a\"}", "expected a sequence"),
             (b"{\"base64\": [\"?\"]}", "base64: "),
             (b"[\"a\"] x", "trailing"),

@@ -57,8 +57,6 @@ pub struct Channel {
     doomed: Doomed,
     /// Counts.
     pub tallies: Tallies,
-    /// It was said that a message could not be read, and when.
-    said_malformed_at: AtomicU64,
     /// It was said that nothing can be published.
     said_mute: AtomicBool,
 }
@@ -134,7 +132,6 @@ impl Channel {
             outbox: Outbox::default(),
             doomed: Doomed::default(),
             tallies: Tallies::default(),
-            said_malformed_at: AtomicU64::new(0),
             said_mute: AtomicBool::new(false),
         }
     }

@@ -21,6 +21,7 @@ use crate::config::{Config, Errors};
 use crate::events::Kind;
 use crate::inbox::Letter;
 use crate::orders::Outcome;
+use crate::systemd;
 
 /// Reads the configuration as the process did at its start; `None`: it did not come from a file.
 pub type Reading = Arc<dyn Fn() -> Option<Result<Config, Errors>> + Send + Sync>;
@@ -48,7 +49,9 @@ impl Reloader {
     /// Reads the configuration again and goes by it, or leaves everything as it is; tells the log, the events and the metrics.
     pub async fn reload(&self, by: &str) -> Outcome {
         let _one_at_a_time = self.busy.lock().await;
+        systemd::reloading();
         let outcome = self.try_reload().await.unwrap_or_else(Outcome::Refused);
+        systemd::serving();
         self.tell(by, &outcome);
         outcome
     }
@@ -68,6 +71,7 @@ impl Reloader {
         // Also when no key has changed: the files that they name may have.
         let rules = app.replace_rules(holds).map_err(|error| vec![error])?;
         let near_cache = &rules.config.near_cache;
+        app.logs.configure(&rules.config.log.level);
         app.near.resize(near_cache.max_memory, near_cache.max_entry);
         self.hand_out(rules.number).await;
         if !before.routes.same_admission(&rules.routes) {

@@ -40,6 +40,12 @@ impl Session {
         state.wake();
     }
 
+    /// It ends: it is no longer shown, and counted if the process wanted it to.
+    pub(super) fn note_end(&self, state: &State) {
+        self.client.killed.store(true, Ordering::Release);
+        self.worker.counters.clients_drained.add(u64::from(state.left));
+    }
+
     /// Whether it may end behind what is in the output now, if the client has sent nothing more.
     pub(super) fn may_leave(&self, state: &mut State, io: &Io) -> bool {
         let leaving = state.leaving;

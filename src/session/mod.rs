@@ -26,7 +26,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::Micros;
 use crate::inbox::Payload;
+use crate::logs::sample;
 use crate::net::Stream;
 use crate::resp::decode::Decoder;
 use crate::resp::{Proto, encode};
@@ -93,14 +93,15 @@ pub async fn run(worker: Rc<Worker>, stream: Stream, client: Arc<Client>) {
         && error.kind() == io::ErrorKind::QuotaExceeded
     {
         worker.counters.clients_closed_by_limit.add(1);
-        tracing::warn!(client = session.id, "client closed: {error}");
+        if sample::OVERFULL.admits() {
+            tracing::warn!(client = session.id, "client closed: {error}");
+        }
     }
     let lingers;
     {
         let mut state = session.state.borrow_mut();
-        session.client.killed.store(true, Ordering::Release);
+        session.note_end(&state);
         lingers = state.ending == Ending::AfterReplies && !io.end_of_input;
-        worker.counters.clients_drained.add(u64::from(state.left));
         state.ending = Ending::Now;
         state.replies.abandon();
         state.drop_subscriptions(&session);

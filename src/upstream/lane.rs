@@ -25,6 +25,7 @@ use super::endpoint::{Endpoint, Failure, Identity};
 use super::progress::Progress;
 use super::wire::{self, Wire, malformed};
 use crate::clock::Micros;
+use crate::logs::sample;
 
 /// Who gets the replies of one or more commands that a session sent in a row.
 pub trait Receiver {
@@ -457,7 +458,9 @@ impl<R: Receiver + 'static> Lane<R> {
             } else if failures == 0 {
                 Phase::Idle
             } else {
-                tracing::debug!(upstream = %self.endpoint.upstream, "{error}");
+                if tracing::enabled!(tracing::Level::DEBUG) && sample::LANES.admits() {
+                    tracing::debug!(upstream = %self.endpoint.upstream, "{error}");
+                }
                 let wait = (BACKOFF.0 * 2u32.saturating_pow(failures.min(16) - 1)).min(BACKOFF.1);
                 let until = Micros::now().plus(Micros::of(wait));
                 Phase::Down { until, error: error.clone(), recoveries: self.breaker.recoveries() }

@@ -23,6 +23,7 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep};
 use super::endpoint::{Credentials, Endpoint, Failure, Identity};
 use super::wire::{self, Wire, malformed};
 use crate::clock::Micros;
+use crate::logs::sample;
 use crate::resp::scan::Scanner;
 use crate::resp::{Proto, encode, number};
 
@@ -179,7 +180,7 @@ pub async fn run<H>(
             }
         };
         handler(Event::Batch);
-        if failures < 2 {
+        if failures < 2 && sample::INTERRUPTED.admits() {
             tracing::warn!(upstream = %endpoint.upstream, "subscriptions interrupted: {}", endpoint.error(&failure));
         }
         tokio::time::sleep(pause_after(failures)).await;

@@ -31,6 +31,7 @@ use super::progress::Progress;
 use super::wire::{Wire, malformed};
 use crate::clock::Micros;
 use crate::config::Coherence;
+use crate::logs::sample;
 use crate::resp::scan::Scanner;
 use crate::resp::{Proto, encode};
 use frame::{integer, line, push, unwrap};
@@ -300,7 +301,7 @@ pub async fn run<J, H>(
             return;
         }
         // (A connection that was lost has been told of by whoever heard of it.)
-        if failures == 1 && how.prefix.is_none() {
+        if failures == 1 && how.prefix.is_none() && sample::UNCOVERED.admits() {
             tracing::warn!(upstream = %endpoint.upstream, "near-cache not covered: {}", endpoint.error(&error));
         }
         let wait = RECONNECT.0 * 2u32.saturating_pow(failures.min(16));

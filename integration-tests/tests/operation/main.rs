@@ -2,4 +2,5 @@
 
 mod drain;
 mod handover;
+mod logs;
 mod systemd;

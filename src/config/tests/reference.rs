@@ -157,6 +157,7 @@ impl Types {
             "Address" => leaf("address"),
             "SocketAddr" => leaf("ip:port"),
             "String" | "Secret" => leaf("text"),
+            "Levels" => leaf("a level, and behind it `,module=level`"),
             "Workers" => leaf("`auto` or a number"),
             name if self.enums.contains_key(name) => {
                 let words = self.enums[name].iter().map(|(variant, doc)| {
