@@ -95,9 +95,7 @@ pub async fn bind(number: usize, config: &config::Listener, inherited: &mut Inhe
         format!("cannot listen on {}: {error}{remedy}", config.address)
     };
     let given = inherited.take(&config.address).await.map_err(failed)?;
-    // The file of a socket that systemd has opened is systemd's.
     let outlives = given.as_ref().is_some_and(|given| given.from == Source::Systemd);
-    let file = config.address.unix_path().filter(|_| !outlives).map(SocketFile::of);
     let socket = match (given.map(|given| given.socket), &config.address) {
         (Some(given), _) => Socket::of(given).map_err(failed)?,
         (None, Address::Tcp { host, port }) => Socket::Tcp(bind_tcp(host, *port).await.map_err(failed)?),
@@ -106,6 +104,8 @@ pub async fn bind(number: usize, config: &config::Listener, inherited: &mut Inhe
             Socket::Unix(UnixListener::bind(path).map_err(failed)?)
         }
     };
+    // Only now is the file this process's; that of a socket which systemd has opened is systemd's.
+    let file = config.address.unix_path().filter(|_| !outlives).map(SocketFile::of);
     let asked = config.address.to_string();
     let name = match &socket {
         Socket::Tcp(socket) => socket.local_addr().map_err(failed)?.to_string(),
