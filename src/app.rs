@@ -25,6 +25,7 @@ use crate::pubsub::Hub;
 use crate::reloads::Reloads;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
+use crate::traces::Tracer;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::memcached;
@@ -86,6 +87,8 @@ pub struct App {
     pub refused: AtomicU64,
     /// The log, whose levels may be changed.
     pub logs: Logs,
+    /// Makes traces, if that is asked for.
+    pub tracer: Option<Tracer>,
     /// What has happened of late.
     pub events: Events,
     /// How a few numbers were in the last quarter of an hour.

@@ -42,6 +42,7 @@ pub mod session;
 pub mod snapshot;
 pub mod supervisor;
 pub mod topology;
+pub mod traces;
 pub mod tracking;
 pub mod upstream;
 

@@ -14,6 +14,7 @@ mod drain;
 mod invalidation;
 pub mod openmetrics;
 mod reload;
+mod traces;
 
 use std::sync::Arc;
 
@@ -330,7 +331,13 @@ static METRICS: &[Metric] = &[
 
 /// Every metric, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().chain(degradation::METRICS).chain(invalidation::METRICS).chain(drain::METRICS).chain(reload::METRICS)
+    METRICS
+        .iter()
+        .chain(degradation::METRICS)
+        .chain(invalidation::METRICS)
+        .chain(drain::METRICS)
+        .chain(reload::METRICS)
+        .chain(traces::METRICS)
 }
 
 /// Reads every metric.

@@ -72,6 +72,18 @@ impl ClientTls {
     }
 }
 
+/// TLS towards servers whose certificates come from the authorities of the operating system.
+pub fn trusting_system() -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    add_system_roots(&mut roots)?;
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// TLS towards nobody: for those who speak without it and have to name something.
+pub fn trusting_nobody() -> Result<ClientConfig, String> {
+    Ok(ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 /// The authorities that the operating system trusts, or those of the file that `SSL_CERT_FILE` names, as OpenSSL does.
 fn add_system_roots(roots: &mut RootCertStore) -> Result<(), String> {
     let found = rustls_native_certs::load_native_certs();

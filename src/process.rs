@@ -40,6 +40,7 @@ use crate::route;
 use crate::rules::Rules;
 use crate::session::clients::Clients;
 use crate::snapshot::{Ownership, Snapshot};
+use crate::traces::Tracer;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
@@ -221,6 +222,11 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -
     while Instant::now() < patience && busy() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    if app.tracer.is_some() {
+        let app = Arc::clone(&app);
+        let finished = tokio::task::spawn_blocking(move || app.tracer.as_ref().map(Tracer::finish));
+        let _ = tokio::time::timeout(FAREWELL, finished).await;
+    }
     if let Some(snapshot) = &snapshot {
         snapshot.finish(&app);
     }
@@ -276,7 +282,9 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         }
         upstreams.push(backend);
     }
+    let run_id = run_id();
     Ok(App {
+        tracer: Tracer::start(&config.traces, &run_id)?,
         table: ArcSwap::from_pointee(Table::builtin()),
         runway: Runway::default(),
         stale_told: AtomicBool::new(false),
@@ -299,7 +307,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         listening: Mutex::default(),
         admin: Mutex::default(),
         started: (Instant::now(), SystemTime::now()),
-        run_id: run_id(),
+        run_id,
         refused: AtomicU64::new(0),
         events: Events::default(),
         history: History::default(),

@@ -23,6 +23,8 @@ pub struct Rules {
     pub routes: Routes,
     /// What is answered while a node is down.
     pub ladders: Ladders,
+    /// Which share of `u64::MAX` of the reads is traced.
+    pub traced: u64,
     /// How to speak TLS, for each listener that does.
     pub tls: Vec<Option<Arc<ServerConfig>>>,
 }
@@ -37,6 +39,8 @@ impl Rules {
         let tls = tls.collect::<Result<_, _>>()?;
         let ladders = Ladders::of(&config);
         let routes = Routes::of(&config, &ladders, home);
-        Ok(Self { number, config, routes, ladders, tls })
+        let traces = &config.traces;
+        let traced = if traces.endpoint.is_some() { (traces.sample * u64::MAX as f64) as u64 } else { 0 };
+        Ok(Self { number, config, routes, ladders, traced, tls })
     }
 }

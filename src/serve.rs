@@ -113,6 +113,7 @@ fn walk(session: &Rc<Session>, state: &mut State, command: &Command<'_>) -> Flow
         Where::At(number, backend) => (number, backend),
         Where::Done(flow) => return flow,
     };
+    state.note_routed();
     let origin = backend.origin();
     // Transactions, connections of one's own, messages: what servers of Redis have beside keys.
     let redis = origin.filter(|origin| origin.is_redis());

@@ -32,6 +32,7 @@ use crate::rules::Rules;
 use crate::session::lease::Lease;
 use crate::session::receiver::Receipt;
 use crate::session::{self, Ending, Session};
+use crate::traces::Dice;
 use crate::upstream::breaker::State;
 use crate::upstream::lane::Lane;
 use crate::upstream::leases::Ticket;
@@ -49,6 +50,7 @@ pub struct Worker {
     /// The command table, as last announced.
     pub table: RefCell<Arc<Table>>,
     rules: RefCell<Arc<Rules>>,
+    dice: Dice,
     /// The read buffer of all its connections: only one of them reads at a time.
     pub scratch: Rc<RefCell<Box<[u8]>>>,
     /// Which keys are read most here.
@@ -99,6 +101,7 @@ pub fn run(app: Arc<App>, number: u16) -> std::io::Result<()> {
         counters: Arc::clone(&app.counters[usize::from(number)]),
         table: RefCell::new(app.table.load_full()),
         rules: RefCell::new(app.rules()),
+        dice: Dice::new(number),
         scratch: Rc::new(RefCell::new(vec![0; SCRATCH].into_boxed_slice())),
         sketch: RefCell::default(),
         maps: app.upstreams.iter().map(|_| RefCell::default()).collect(),
@@ -285,6 +288,12 @@ impl Worker {
     #[inline]
     pub fn rules(&self) -> Ref<'_, Rules> {
         Ref::map(self.rules.borrow(), |rules| &**rules)
+    }
+
+    /// Whether the next command is to be traced.
+    #[inline]
+    pub fn chooses_to_trace(&self) -> bool {
+        self.dice.choose(self.rules.borrow().traced)
     }
 
     /// What clients may send.

@@ -49,6 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tracking",
             "reload",
             "reloads",
+            "traces",
         ],
     ),
     ("drain", &["app", "events", "inbox", "listener"]),
@@ -81,6 +82,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream",
             "rules",
             "config",
+            "traces",
         ],
     ),
     (
@@ -109,6 +111,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "upstream",
             "worker",
             "tracking",
+            "traces",
         ],
     ),
     (
@@ -182,6 +185,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tracking",
             "rules",
             "reloads",
+            "traces",
         ],
     ),
     ("inbox", &["cache", "command", "listener", "origin", "resp"]),
@@ -197,6 +201,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("keyvalue", &["resp"]),
     ("command", &["resp"]),
     ("resp", &["command"]),
+    ("traces", &["clock", "config", "net"]),
     ("net", &["config"]),
     ("inherited", &["config"]),
     // Leaves.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::check;
 use super::tree::{self, Entry, Node, Value};
-use super::{Admin, Config, Log, NearCache, Upstream};
+use super::{Admin, Config, Log, NearCache, Traces, Upstream};
 
 impl Config {
     /// What holds when `next` is loaded into a process that runs by `self`: what may change while it runs is `next`'s, everything else
     /// stays as it is until a restart.
     pub fn reloaded(&self, next: &Config) -> Config {
-        let Config { listeners, upstreams, workers, admin, near_cache, handover, log, .. } = self;
+        let Config { listeners, upstreams, workers, admin, near_cache, handover, log, traces, .. } = self;
         // Whatever is not named here may change while the process runs.
         Config {
             listeners: listeners.clone(),
@@ -21,6 +21,7 @@ impl Config {
             workers: *workers,
             handover: handover.clone(),
             log: Log { format: log.format, level: next.log.level.clone() },
+            traces: Traces { sample: next.traces.sample, ..traces.clone() },
             admin: Admin { address: admin.address, configured: admin.configured, token: next.admin.token.clone() },
             near_cache: NearCache {
                 warm_start: near_cache.warm_start,

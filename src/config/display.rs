@@ -88,6 +88,12 @@ impl Display for Config {
         writeln!(f, "  max_pipeline: {}", limits.max_pipeline)?;
         writeln!(f, "  max_output: {}", show_size(limits.max_output))?;
         writeln!(f, "  max_subscriptions: {}", limits.max_subscriptions)?;
+        if let Some(endpoint) = &self.traces.endpoint {
+            writeln!(f, "traces:")?;
+            text(f, 2, "endpoint", Some(endpoint))?;
+            writeln!(f, "  sample: {}", show_share(self.traces.sample))?;
+            text(f, 2, "service_name", Some(&self.traces.service_name))?;
+        }
         writeln!(f, "reload_on_change: {}", self.reload_on_change)?;
         match self.workers {
             Workers::Auto => writeln!(f, "workers: auto")?,

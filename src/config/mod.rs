@@ -29,6 +29,7 @@ mod route;
 mod secret;
 mod section;
 mod source;
+mod traces;
 mod tree;
 mod units;
 mod unserved;
@@ -53,6 +54,7 @@ pub use ring::{Distribution, KeyHash, Ring};
 pub use route::{OnMiss, ReadFrom, Route, RouteCache, Stale};
 pub use secret::Secret;
 pub(crate) use source::Draft;
+pub use traces::Traces;
 pub use upstream::{Breaker, Coherence, HealthCheck, Heartbeat, Kind, Upstream, UpstreamTls};
 
 use std::collections::BTreeMap;
@@ -77,6 +79,8 @@ pub struct Config {
     pub admin: Admin,
     /// Bounds on clients.
     pub limits: Limits,
+    /// Traces of some commands.
+    pub traces: Traces,
     /// Read the file again when it, or a certificate that it names, has changed. Default: true. Clear it where another program writes the
     /// file and says when it is done (SIGHUP, `POST /reload`).
     pub reload_on_change: bool,
@@ -163,6 +167,7 @@ impl Config {
             ladders: BTreeMap::from([("default".to_owned(), LadderStep::default_ladder())]),
             admin: Admin::default(),
             limits: Limits::default(),
+            traces: Traces::default(),
             reload_on_change: true,
             workers: Workers::Auto,
             drain_delay: Duration::ZERO,

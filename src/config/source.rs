@@ -8,7 +8,7 @@ use super::section::Section;
 use super::tree::{self, Node};
 use super::{
     Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, Log, NearCache, Pattern,
-    Route, Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
+    Route, Traces, Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -159,6 +159,7 @@ fn config(tree: &Node, faults: &Faults) -> Config {
         near_cache: NearCache::read(section.section("near_cache")),
         admin: Admin::read(section.section("admin")),
         limits: Limits::read(section.section("limits")),
+        traces: Traces::read(section.section("traces")),
         reload_on_change: section.value("reload_on_change", true, units::flag),
         workers: section.value("workers", Workers::Auto, limits::workers),
         drain_delay: section.value("drain_delay", Duration::ZERO, units::duration),

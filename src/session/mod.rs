@@ -18,6 +18,7 @@ pub mod receiver;
 pub mod replies;
 mod state;
 pub mod subscriptions;
+mod traced;
 pub mod transaction;
 
 use std::cell::RefCell;
@@ -155,6 +156,8 @@ impl Session {
             write(&mut reply, proto);
             state.replies.arrive(seq, count, |out| out.extend_from_slice(&reply));
             self.tell_after(&after, &reply);
+        } else if state.trace.is_some() {
+            self.arrive_traced(&mut state, (seq, count, proto), write);
         } else {
             state.replies.arrive(seq, count, |out| write(out, proto));
         }
@@ -360,6 +363,7 @@ impl Session {
     /// Serves the whole commands at the start of `bytes`, as far as they may be served now; how many bytes that was.
     fn serve_bytes(self: &Rc<Self>, state: &mut State, decoder: &mut Decoder, bytes: &[u8]) -> usize {
         let limits = self.worker.decode_limits();
+        let mut traced = self.worker.chooses_to_trace() && state.trace.is_none();
         let mut at = 0;
         while at < bytes.len() && state.ending == Ending::Open && !self.must_wait(state) {
             match decoder.decode(&bytes[at..], &limits) {
@@ -368,7 +372,11 @@ impl Session {
                         if state.reply_mode == ReplyMode::SkipNext {
                             state.set_reply_mode(ReplyMode::Skip);
                         }
-                        match serve(self, state, &command) {
+                        let served = match std::mem::take(&mut traced) {
+                            false => serve(self, state, &command),
+                            true => self.serve_traced(state, &command),
+                        };
+                        match served {
                             Flow::Next => self.want_no_lease(state),
                             Flow::Stall => {
                                 state.stalled = true;

@@ -218,6 +218,11 @@ impl Replies {
         }
     }
 
+    /// The number of the last place in the line; of none, that of the one before the next.
+    pub fn newest(&self) -> u64 {
+        (self.first + self.slots.len() as u64).saturating_sub(1)
+    }
+
     /// Commands whose replies are awaited.
     pub fn owed(&self) -> usize {
         self.owed

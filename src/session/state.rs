@@ -16,6 +16,7 @@ use crate::inbox::Leaving;
 use crate::origin::Origin;
 use crate::resp::Proto;
 use crate::serve::wait::Progress;
+use crate::traces::trace::Trace;
 use crate::tracking::Tracking;
 use crate::upstream::lane::Lane;
 use crate::upstream::{Credentials, Identity};
@@ -77,6 +78,8 @@ pub struct State {
     pub(super) pushed: usize,
     /// When the present batch of commands was read.
     pub now: Micros,
+    /// The command of which a trace is made.
+    pub(super) trace: Option<Box<Trace>>,
     /// How the session ends, if it does.
     pub ending: Ending,
     /// How much the process wants it to end.
@@ -173,6 +176,7 @@ impl State {
             subscriptions: None,
             pushed: 0,
             now: Micros(0),
+            trace: None,
             ending: Ending::Open,
             leaving: Leaving::Stays,
             left: false,
@@ -202,6 +206,14 @@ impl State {
             self.map_versions.resize(at + 1, 0);
         }
         &mut self.map_versions[at]
+    }
+
+    /// It is known where the command belongs.
+    #[inline]
+    pub fn note_routed(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.routed_at = Some(Micros::now());
+        }
     }
 
     /// The database, protocol version or user is about to change.
