@@ -13,7 +13,7 @@ mod degradation;
 mod drain;
 mod invalidation;
 pub mod openmetrics;
-mod reload;
+mod process;
 mod traces;
 
 use std::sync::Arc;
@@ -320,13 +320,6 @@ static METRICS: &[Metric] = &[
     gauge("larder_uptime_seconds", "Time since the process started", |view| {
         vec![(Vec::new(), view.app.started.0.elapsed().as_secs_f64())]
     }),
-    Metric {
-        name: "larder_build_info",
-        kind: Kind::Gauge,
-        labels: &["version"],
-        help: "Always 1; the version is in the label",
-        read: |_| vec![one_of(env!("CARGO_PKG_VERSION"), 1)],
-    },
 ];
 
 /// Every metric, in the order of the page.
@@ -336,7 +329,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> {
         .chain(degradation::METRICS)
         .chain(invalidation::METRICS)
         .chain(drain::METRICS)
-        .chain(reload::METRICS)
+        .chain(process::METRICS)
         .chain(traces::METRICS)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What is traced is decided when a socket is read, once for each read: of the few that the dice choose, the first command is. Its session
 //! notes when what happened ([`trace`]), and makes spans of that when the reply is there. Everything else (a queue with a bound, batches,
-//! the protocol) is the OpenTelemetry SDK's, on a thread of its own; the requests are made by the control thread ([`export`]).
+//! the protocol) is the OpenTelemetry SDK's, on a thread of its own; the requests are made by the control thread (`export`).
 
 mod export;
 pub mod trace;

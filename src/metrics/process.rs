@@ -1,8 +1,15 @@
-//! Metrics of the configuration.
+//! Metrics of the process and its configuration.
 
 use super::{Kind, Metric, one_of, single, value};
 
 pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "larder_build_info",
+        kind: Kind::Gauge,
+        labels: &["version"],
+        help: "Always 1; the version is in the label",
+        read: |_| vec![one_of(env!("CARGO_PKG_VERSION"), 1)],
+    },
     Metric {
         name: "larder_config_reloads_total",
         kind: Kind::Counter,
