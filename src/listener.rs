@@ -32,6 +32,8 @@ pub struct Listener {
     socket: Socket,
     /// Held for its drop.
     file: Option<SocketFile>,
+    /// The file of a socket that the process before has handed over: this one's as soon as it accepts.
+    heirloom: Option<PathBuf>,
     /// Its place in the configuration.
     number: usize,
     /// Where it listens, for people.
@@ -95,7 +97,8 @@ pub async fn bind(number: usize, config: &config::Listener, inherited: &mut Inhe
         format!("cannot listen on {}: {error}{remedy}", config.address)
     };
     let given = inherited.take(&config.address).await.map_err(failed)?;
-    let outlives = given.as_ref().is_some_and(|given| given.from == Source::Systemd);
+    let from = given.as_ref().map(|given| given.from);
+    let outlives = from == Some(Source::Systemd);
     let socket = match (given.map(|given| given.socket), &config.address) {
         (Some(given), _) => Socket::of(given).map_err(failed)?,
         (None, Address::Tcp { host, port }) => Socket::Tcp(bind_tcp(host, *port).await.map_err(failed)?),
@@ -104,14 +107,17 @@ pub async fn bind(number: usize, config: &config::Listener, inherited: &mut Inhe
             Socket::Unix(UnixListener::bind(path).map_err(failed)?)
         }
     };
-    // Only now is the file this process's; that of a socket which systemd has opened is systemd's.
-    let file = config.address.unix_path().filter(|_| !outlives).map(SocketFile::of);
+    // Only now is the file this process's. That of a socket which systemd has opened is systemd's, and one of the process before is
+    // that one's until this one serves: it may end before that.
+    let path = config.address.unix_path();
+    let file = path.filter(|_| from.is_none()).map(SocketFile::of);
+    let heirloom = path.filter(|_| from == Some(Source::Process)).map(Path::to_owned);
     let asked = config.address.to_string();
     let name = match &socket {
         Socket::Tcp(socket) => socket.local_addr().map_err(failed)?.to_string(),
         Socket::Unix(_) => asked.clone(),
     };
-    Ok(Listener { socket, file, number, name, asked, outlives })
+    Ok(Listener { socket, file, heirloom, number, name, asked, outlives })
 }
 
 impl Listener {
@@ -174,6 +180,9 @@ pub enum Door {
 
 /// Accepts clients until it is told to stop.
 pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Receiver<Door>) {
+    if let Some(path) = listener.heirloom.take() {
+        listener.file = Some(SocketFile::of(&path));
+    }
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,

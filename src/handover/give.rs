@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,9 @@ use crate::listener::{self, Listener, SocketFile};
 #[derive(Debug)]
 pub struct Office {
     socket: UnixListener,
-    file: SocketFile,
+    path: PathBuf,
+    /// Of a socket that this process has bound. One that it was given is the process before's until this one serves.
+    file: Option<SocketFile>,
     sockets: Vec<(Role, OwnedFd)>,
 }
 
@@ -63,7 +65,10 @@ impl Office {
         listeners: &[Listener],
         admin: Option<(String, OwnedFd)>,
     ) -> Result<Self, String> {
-        let socket = socket.map_or_else(|| bind(path), Ok)?;
+        let (socket, file) = match socket {
+            Some(given) => (given, None),
+            None => (bind(path)?, Some(SocketFile::of(path))),
+        };
         let copy = |error: io::Error| format!("cannot copy a socket for the handover: {error}");
         let mut sockets = Vec::new();
         for listener in listeners {
@@ -71,11 +76,12 @@ impl Office {
         }
         sockets.extend(admin.map(|(asked, socket)| (Role::Admin(asked), socket)));
         sockets.push((Role::Handover, socket.as_fd().try_clone_to_owned().map_err(copy)?));
-        Ok(Self { socket, file: SocketFile::of(path), sockets })
+        Ok(Self { socket, path: path.to_owned(), file, sockets })
     }
 
     /// Answers until another process serves, and `successors` has heard of it.
-    pub async fn keep(self, app: Arc<App>, successors: mpsc::Sender<Successor>) {
+    pub async fn keep(mut self, app: Arc<App>, successors: mpsc::Sender<Successor>) {
+        let file = self.file.take().unwrap_or_else(|| SocketFile::of(&self.path));
         loop {
             let Ok((stream, _)) = self.socket.accept().await else {
                 tokio::time::sleep(PATIENCE).await;
@@ -87,7 +93,7 @@ impl Office {
                     if successors.send(Successor { pid, told }).await.is_err() {
                         return;
                     }
-                    self.file.leave();
+                    file.leave();
                     if hears.await.is_ok() {
                         let _ = message::send(&stream, LEAVING, &[]).await;
                     }

@@ -177,6 +177,42 @@ fn a_new_process_that_dies_before_it_serves_changes_nothing() {
     assert_eq!(new.say("GET k"), Reply::bulk("v"));
 }
 
+/// Killed is not the only way to end: one that ends in order tidies up, and must not tidy away what is still the old one's.
+#[test]
+fn a_new_process_that_is_told_to_end_before_it_serves_leaves_the_socket_files_alone() {
+    let setting = Setting::new();
+    let old = setting.start("1s");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let config = setting.scratch.file("new.yaml");
+    let text = format!(
+        "listeners: [{{address: \"{}\"}}, {{address: \"unix:{}\"}}]\nadmin: {{address: \"{}\"}}\nhandover: \"unix:{}\"\n\
+         upstreams: {{main: {{kind: redis, endpoints: [\"{}\"], connect_timeout: 10m}}}}\n",
+        old.address(),
+        setting.socket().display(),
+        old.admin(),
+        setting.path().display(),
+        silent.local_addr().expect("it is bound")
+    );
+    fs::write(&config, text).expect("the scratch directory is writable");
+    let mut command = Command::new(binary_path());
+    command.arg("--config").arg(&config).current_dir(setting.scratch.path());
+    let mut new = Process::spawn("larder", command, setting.scratch.file("new.log"));
+    wait::until("it has the sockets", || old.process().output().contains("has been given the sockets"));
+    // Whoever connects upstream has begun to wait there.
+    let _upstream = silent.accept().expect("it connects");
+    new.signal(Signal::Terminate);
+    wait::until("it has ended", || new.exit_status().is_some());
+    assert!(new.output().contains("before anybody was served"), "{}", new.output());
+    assert!(setting.socket().exists() && setting.path().exists());
+    assert_eq!(old.say("PING"), Reply::Simple("PONG".to_owned()));
+    ends({
+        let new = old.successor();
+        let old = old;
+        assert_eq!(new.say("PING"), Reply::Simple("PONG".to_owned()));
+        old
+    });
+}
+
 #[test]
 fn a_process_that_speaks_another_protocol_is_told_so_and_changes_nothing() {
     let setting = Setting::new();
