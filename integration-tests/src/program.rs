@@ -57,6 +57,11 @@ impl Program {
         self.process.exit_status().map(|status| status.code().unwrap_or(-1))
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Sends SIGTERM and waits for the end, for at most `limit`; the exit code.
     pub fn terminate(&mut self, limit: Duration) -> i32 {
         self.process.signal(Signal::Terminate);

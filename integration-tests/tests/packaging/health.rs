@@ -1,7 +1,9 @@
 //! `larder health`, the image's own health check.
 
 use larder_integration_tests::port;
+use larder_integration_tests::process::Signal;
 use larder_integration_tests::program::{Program, run};
+use larder_integration_tests::wait;
 
 use crate::said;
 
@@ -19,6 +21,24 @@ fn one_that_runs_is_live_and_one_that_does_not_is_told_with_what_to_do() {
     let output = run(&["health", "live", "--admin", &admin]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains(&admin) && said(&output).contains("--admin"), "{}", said(&output));
+}
+
+#[test]
+fn one_that_is_about_to_end_is_live_and_no_longer_ready() {
+    let mut larder = Program::start(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let admin = larder.banner("admin").replace("http://", "");
+    let code = |probe: &str| run(&["health", probe, "--admin", &admin]).status.code();
+    assert_eq!((code("live"), code("ready")), (Some(0), Some(0)));
+    // Somebody is connected, so that it drains for a while.
+    let mut client = larder.connect();
+    client.say("PING");
+    larder.signal(Signal::Terminate);
+    wait::until("it is not ready", || code("ready") == Some(1));
+    assert_eq!(code("live"), Some(0));
+    let output = run(&["health", "--admin", &admin]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("draining"), "{}", said(&output));
+    drop(client);
+    wait::until("the end", || larder.exit_code() == Some(0));
 }
 
 #[test]

@@ -81,6 +81,8 @@ fn the_configuration_serves_and_every_probe_is_answered() {
     let redis = Redis::start_with(&["--user", "app", "on", ">hush", "~*", "&*", "+@all"]);
     let scratch = Scratch::new("pod");
     fs::write(scratch.file("redis-password"), "hush\n").expect("the scratch directory is writable");
+    fs::write(scratch.file("admin-token"), "0123456789abcdef0123456789abcdef\n")
+        .expect("the scratch directory is writable");
     let configmap = parsed("docker/kubernetes/configmap.yaml");
     let text = configmap["data"]["larder.yaml"].as_str().expect("a configuration");
     let mut adapted = text.to_owned();
@@ -106,11 +108,10 @@ fn the_configuration_serves_and_every_probe_is_answered() {
         let asked = &sidecar[probe]["httpGet"];
         let port = ports.iter().find(|port| port["name"] == asked["port"]).expect("a port of that name");
         assert_eq!(port["containerPort"], 9180, "{probe}");
-        if asked["path"] == "/livez" {
-            let (status, said) = http(admin, "GET", asked["path"].as_str().expect("a path"));
-            assert_eq!(status, 200, "{probe}: {said}");
-        }
+        let (status, said) = http(admin, "GET", asked["path"].as_str().expect("a path"));
+        assert_eq!(status, 200, "{probe}: {said}");
     }
+    assert_eq!(http(admin, "GET", "/metrics").0, 401, "what is not a probe needs the token");
     // An upstream that is away must not have the pod restarted.
     assert_eq!(sidecar["livenessProbe"]["httpGet"]["path"], "/livez");
 }
