@@ -1,16 +1,17 @@
 //! The process: binds, starts the workers, says where everything is, and waits for the end.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::app::{App, Backend, Stage};
 use crate::cache::NearCache;
@@ -22,12 +23,13 @@ use crate::counters::Counters;
 use crate::drain::{Cause, Doors, Signals, drain};
 use crate::events::{Events, Kind as Event};
 use crate::handover::give::{Office, Successor};
+use crate::handover::take::Predecessor;
 use crate::history::History;
 use crate::inbox::{Inbox, Letter};
 use crate::inherited::Inherited;
 use crate::invalidation::{self, Channels};
 use crate::ladder::runway::Runway;
-use crate::listener;
+use crate::listener::{self, Listener};
 use crate::logs::{Logs, sample};
 use crate::memory::Memory;
 use crate::orders::{Order, Orders};
@@ -76,7 +78,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -> Result<(), String> {
+async fn start(cli: Cli, loaded: Loaded, logs: Logs, inherited: Inherited) -> Result<(), String> {
     let Loaded { config, source } = loaded;
     let watch = match &source {
         Source::File(path) => Watch::begin(path, &config),
@@ -84,7 +86,78 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -
     };
     // From here on a signal ends the process in good order, also before it serves.
     let mut signals = Signals::catch()?;
-    let mut hangups = signal(SignalKind::hangup()).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let hangups = signal(SignalKind::hangup()).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let Sockets { listeners, admin, predecessor, office } = sockets(&config, inherited).await?;
+    let app = Arc::new(App { logs, ..assemble(config, source.to_string())? });
+    tokio::spawn(sample::keep());
+    *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
+    *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
+    let ownership = if predecessor.is_some() { Ownership::InTime } else { Ownership::Now };
+    let snapshot = Snapshot::open(&app, ownership)?.map(Arc::new);
+    if let Some(snapshot) = &snapshot {
+        snapshot.load(&app);
+    }
+    let workers = start_workers(&app)?;
+    tokio::spawn(report::sampler::keep(Arc::clone(&app)));
+    let mut page = admin.map(|socket| admin::serve(socket, Arc::clone(&app)));
+    // While the process before serves, it answers there too.
+    let mut page_task = page.take_if(|_| predecessor.is_none()).map(tokio::spawn);
+    tokio::select! {
+        () = look_after_all(&app) => {}
+        signal = signals.next() => {
+            tracing::info!("{signal}: stopping before anybody was served");
+            return Ok(());
+        }
+    }
+    if let Some(snapshot) = &snapshot {
+        tokio::spawn(Arc::clone(snapshot).keep(Arc::clone(&app)));
+    }
+    say(&app, &banner(&app));
+    let mut doors = Doors::open(listeners, &app);
+    // As at the start, if it came from a file.
+    let reading = move || cli.config.is_some().then(|| cli::load(&cli).map(|loaded| loaded.config));
+    let reloader = Arc::new(Reloader::new(Arc::clone(&app), Arc::new(reading)));
+    if let Some(watch) = watch {
+        tokio::spawn(watch.keep(Arc::clone(&app)));
+    }
+    app.enter(Stage::Serving);
+    page_task = page.map(tokio::spawn).or(page_task);
+    relieve(&app, predecessor).await;
+    systemd::serving();
+    tokio::spawn(systemd::watch(Arc::clone(&app)));
+    let (successors, successor) = mpsc::channel(1);
+    let office = office.map(|office| tokio::spawn(office.keep(Arc::clone(&app), successors)));
+
+    let (by, heir) = carry_out(&app, reloader, &mut signals, hangups, successor).await?;
+
+    let cause = if heir.is_some() { Cause::HandedOver } else { Cause::Ordered };
+    if cause == Cause::Ordered {
+        systemd::stopping();
+        // Its copies of the sockets would keep them open, and whoever asks now shall start as if nobody were there.
+        drop(office.inspect(|task| task.abort()));
+    }
+    let closed = || {
+        let Some(heir) = heir else { return };
+        // The admin page is the other one's too.
+        page_task.inspect(|task| task.abort());
+        let _ = heir.send(());
+    };
+    drain(&app, &mut doors, &mut signals, &by, cause, closed).await;
+    finish(&app, &workers, snapshot.as_deref()).await;
+    Ok(())
+}
+
+/// Where clients and the operator connect, and how the next process will ask for that.
+struct Sockets {
+    listeners: Vec<Listener>,
+    admin: Option<TcpListener>,
+    /// The process that serves until this one does.
+    predecessor: Option<Predecessor>,
+    office: Option<Office>,
+}
+
+/// Takes what the process before or systemd has opened already, and binds the rest.
+async fn sockets(config: &Config, mut inherited: Inherited) -> Result<Sockets, String> {
     let taken = match &config.handover {
         Some(path) => handover::take::take(path).await?,
         None => None,
@@ -111,84 +184,54 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -
         }
         _ => None,
     };
-    let app = Arc::new(App { logs, ..assemble(config, source.to_string())? });
-    tokio::spawn(sample::keep());
-    *lock(&app.listening) = listeners.iter().map(|listener| listener.name.clone()).collect();
-    *lock(&app.admin) = admin.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.to_string());
-    let snapshot =
-        Snapshot::open(&app, if predecessor.is_some() { Ownership::InTime } else { Ownership::Now })?.map(Arc::new);
-    if let Some(snapshot) = &snapshot {
-        snapshot.load(&app);
-    }
+    Ok(Sockets { listeners, admin, predecessor, office })
+}
 
-    let mut threads = Vec::new();
-    for number in 0..app.inboxes.len() {
-        let app = Arc::clone(&app);
+fn start_workers(app: &Arc<App>) -> Result<Vec<JoinHandle<io::Result<()>>>, String> {
+    let start = |number| {
+        let app = Arc::clone(app);
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-        let run = move || worker::run(app, number as u16);
-        threads.push(thread.spawn(run).map_err(|error| format!("cannot start a worker: {error}"))?);
-    }
-    tokio::spawn(report::sampler::keep(Arc::clone(&app)));
-    let mut page = admin.map(|socket| admin::serve(socket, Arc::clone(&app)));
-    // While the process before serves, it answers there too.
-    let mut page_task = page.take_if(|_| predecessor.is_none()).map(tokio::spawn);
-    let learned: Vec<_> = app.origins().map(|origin| look_after(&app, origin)).collect();
-    invalidation::keep(&app);
-    if !learned.is_empty() {
-        tokio::spawn(supervisor::count_runway(Arc::clone(&app)));
-        // The first client is told the upstream's version, not a guess, unless the upstream is not there.
-        let all = async {
-            for (first, patience) in &learned {
-                let _ = tokio::time::timeout(*patience, first.notified()).await;
-            }
-        };
-        tokio::select! {
-            () = all => {}
-            signal = signals.next() => {
-                tracing::info!("{signal}: stopping before anybody was served");
-                return Ok(());
-            }
+        thread.spawn(move || worker::run(app, number)).map_err(|error| format!("cannot start a worker: {error}"))
+    };
+    (0..app.inboxes.len() as u16).map(start).collect()
+}
+
+/// Tells the process before, if there is one, that this one serves.
+async fn relieve(app: &App, predecessor: Option<Predecessor>) {
+    let text = match predecessor {
+        Some(predecessor) => {
+            let text = format!("serving in place of process {} (version {})", predecessor.pid, predecessor.version);
+            predecessor.relieve().await;
+            text
         }
-    }
-    if let Some(snapshot) = &snapshot {
-        tokio::spawn(Arc::clone(snapshot).keep(Arc::clone(&app)));
-    }
-    say(&app, &banner(&app));
-    let mut doors = Doors::open(listeners, &app);
-    // As at the start, if it came from a file.
-    let reading = move || cli.config.is_some().then(|| cli::load(&cli).map(|loaded| loaded.config));
-    let reloader = Arc::new(Reloader::new(Arc::clone(&app), Arc::new(reading)));
-    if let Some(watch) = watch {
-        tokio::spawn(watch.keep(Arc::clone(&app)));
-    }
-    app.enter(Stage::Serving);
-    page_task = page.map(tokio::spawn).or(page_task);
-    if let Some(predecessor) = predecessor {
-        let (pid, version) = (predecessor.pid, predecessor.version.clone());
-        predecessor.relieve().await;
-        app.events.info(Event::Process, None, format!("serving in place of process {pid} (version {version})"));
-    } else {
-        app.events.info(Event::Process, None, format!("larder {} serves", env!("CARGO_PKG_VERSION")));
-    }
-    systemd::serving();
-    tokio::spawn(systemd::watch(Arc::clone(&app)));
-    let (successors, mut successor) = mpsc::channel(1);
-    let office = office.map(|office| tokio::spawn(office.keep(Arc::clone(&app), successors)));
+        None => format!("larder {} serves", env!("CARGO_PKG_VERSION")),
+    };
+    app.events.info(Event::Process, None, text);
+}
+
+/// Carries out what is asked of the process, until it is asked to end: who asks for that, and who is told when this process accepts no more.
+async fn carry_out(
+    app: &App,
+    reloader: Arc<Reloader>,
+    signals: &mut Signals,
+    mut hangups: Signal,
+    mut successor: mpsc::Receiver<Successor>,
+) -> Result<(String, Option<oneshot::Sender<()>>), String> {
+    // (Who asks for something when this has returned is told that nobody listens.)
     let mut orders = app.orders.hear().ok_or("somebody else carries out the orders")?;
-    let mut heir = None;
-    let by = loop {
+    loop {
         tokio::select! {
-            signal = signals.next() => break signal.to_owned(),
+            signal = signals.next() => return Ok((signal.to_owned(), None)),
             _ = hangups.recv() => {
                 let reloader = Arc::clone(&reloader);
                 tokio::spawn(async move { reloader.reload("SIGHUP").await });
             }
             Some(Successor { pid, told }) = successor.recv() => {
-                heir = Some(told);
-                break pid.map_or("another process serves".to_owned(), |pid| format!("process {pid} serves"));
+                let by = pid.map_or("another process serves".to_owned(), |pid| format!("process {pid} serves"));
+                return Ok((by, Some(told)));
             }
             Some(order) = orders.recv() => match order {
-                Order::Drain { by } => break by.to_owned(),
+                Order::Drain { by } => return Ok((by.to_owned(), None)),
                 Order::Reload { by, told } => {
                     let reloader = Arc::clone(&reloader);
                     // Whoever asked may have gone.
@@ -196,41 +239,43 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, mut inherited: Inherited) -
                 }
             },
         }
-    };
-    // Who asks for something from here on is told that nobody listens.
-    drop(orders);
-    let cause = if heir.is_some() { Cause::HandedOver } else { Cause::Ordered };
-    if cause == Cause::Ordered {
-        systemd::stopping();
-        // Its copies of the sockets would keep them open, and whoever asks now shall start as if nobody were there.
-        drop(office.inspect(|task| task.abort()));
     }
-    let closed = || {
-        let Some(heir) = heir else { return };
-        // The admin page is the other one's too.
-        page_task.inspect(|task| task.abort());
-        let _ = heir.send(());
-    };
-    drain(&app, &mut doors, &mut signals, &by, cause, closed).await;
+}
+
+/// Ends the workers, then what they have left to be told or written.
+async fn finish(app: &Arc<App>, workers: &[JoinHandle<io::Result<()>>], snapshot: Option<&Snapshot>) {
     app.enter(Stage::Ending);
     sample::tell();
     for inbox in &app.inboxes {
         inbox.post([Letter::Stop]);
     }
     let patience = Instant::now() + FAREWELL;
-    let busy = || threads.iter().any(|thread| !thread.is_finished()) || !invalidation::has_told_all(&app);
+    let busy = || workers.iter().any(|worker| !worker.is_finished()) || !invalidation::has_told_all(app);
     while Instant::now() < patience && busy() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     if app.tracer.is_some() {
-        let app = Arc::clone(&app);
+        let app = Arc::clone(app);
         let finished = tokio::task::spawn_blocking(move || app.tracer.as_ref().map(Tracer::finish));
         let _ = tokio::time::timeout(FAREWELL, finished).await;
     }
-    if let Some(snapshot) = &snapshot {
-        snapshot.finish(&app);
+    if let Some(snapshot) = snapshot {
+        snapshot.finish(app);
     }
-    Ok(())
+}
+
+/// Starts what looks after every upstream; returns when something is known of each, or it is not to be had: the first client is told the
+/// upstream's version, not a guess, unless the upstream is not there.
+async fn look_after_all(app: &Arc<App>) {
+    let learned: Vec<_> = app.origins().map(|origin| look_after(app, origin)).collect();
+    invalidation::keep(app);
+    if learned.is_empty() {
+        return;
+    }
+    tokio::spawn(supervisor::count_runway(Arc::clone(app)));
+    for (first, patience) in &learned {
+        let _ = tokio::time::timeout(*patience, first.notified()).await;
+    }
 }
 
 /// Starts what keeps an upstream's map, its nodes and what is known of it; what tells when something is known of it, and how long to

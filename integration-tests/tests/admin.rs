@@ -288,3 +288,26 @@ fn a_client_that_does_not_read_holds_nobody_up() {
     assert_eq!(asked.join().expect("it does not panic"), 200);
     drop(silent);
 }
+
+#[test]
+fn the_levels_of_the_log_can_be_changed_for_a_while() {
+    let larder = Larder::start_with(&Settings::memory().section("log: {level: off}"));
+    let set = |body: &str| post(larder.admin(), "/log", &[], body);
+    // Whether a purge leaves a line.
+    let is_told = || {
+        let lines = || larder.process().output().matches("POST /purge").count();
+        let before = lines();
+        assert_eq!(purge(&larder, r#"{"all": true}"#).status, 200);
+        lines() > before
+    };
+    assert!(!is_told());
+    assert_eq!(set(r#"{"level": "info"}"#).body, "{\"level\":\"info\",\"for\":null}\n");
+    assert!(is_told());
+    // For a time; then as configured.
+    assert_eq!(set(r#"{"level": "info", "for": "300ms"}"#).status, 200);
+    wait::until("the configured level holds again", || !is_told());
+    for wrong in [r#"{"level": "inof"}"#, r#"{"level": "info", "for": "5"}"#, r#"{"for": "5m"}"#, "{}"] {
+        let refused = set(wrong);
+        assert!(refused.status == 400 && refused.body.contains("remedy"), "{wrong}: {refused:?}");
+    }
+}

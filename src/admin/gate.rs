@@ -109,7 +109,7 @@ mod tests {
             assert!(!passes(Some("s3cret"), Method::GET, path, &[]), "{path}");
             assert!(passes(Some("s3cret"), Method::GET, path, &[RIGHT]), "{path}");
         }
-        for path in ["/purge", "/ladder", "/reload", "/drain", "/"] {
+        for path in ["/purge", "/ladder", "/log", "/reload", "/drain", "/"] {
             assert!(!passes(Some("s3cret"), Method::POST, path, &[]), "{path}");
             assert!(passes(Some("s3cret"), Method::POST, path, &[RIGHT]), "{path}");
         }

@@ -30,7 +30,7 @@ use crate::config;
 use refusal::Refusal;
 
 /// What there is, for whoever asks for something else.
-const PATHS: &str = "GET /, /livez, /readyz, /metrics, /config, /state; POST /purge, /ladder, /reload, /drain";
+const PATHS: &str = "GET /, /livez, /readyz, /metrics, /config, /state; POST /purge, /ladder, /log, /reload, /drain";
 
 /// Binds the admin address. `None` when it is the default one and cannot be had: nobody asked for it, so Larder runs
 /// without.
@@ -82,6 +82,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/state", get(pages::state))
         .route("/purge", post(orders::purge))
         .route("/ladder", post(orders::ladder))
+        .route("/log", post(orders::log))
         .route("/reload", post(orders::reload))
         .route("/drain", post(orders::drain))
         .fallback(unknown)

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::pages::answer;
 use super::refusal::Refusal;
 use crate::app::App;
-use crate::operator;
+use crate::{config, operator};
 use crate::orders::{Order, Outcome};
 
 /// Bytes of a body.
@@ -26,6 +26,7 @@ const BODY: Duration = Duration::from_secs(10);
 const RELOAD: Duration = Duration::from_secs(30);
 
 const PURGE: &str = r#"send {"key": "..."}, {"keys": ["...", ...]}, {"prefix": "..."} or {"all": true}; "upstream": "name" may stand beside a key or prefix"#;
+const LOG: &str = r#"send {"level": "debug", "for": "5m"}; without "for" it holds until the next one, or a reload that changes log.level"#;
 const LADDER: &str = r#"send {"upstream": "main", "rung": "reject", "for": "30s"}; without "for" it holds until {"upstream": "main", "rung": "auto"}"#;
 
 /// What goes from the near-cache. One of the first four.
@@ -47,6 +48,15 @@ struct Ladder {
     upstream: String,
     /// The rung's name, or `auto`.
     rung: String,
+    #[serde(rename = "for")]
+    lasts: Option<String>,
+}
+
+/// Levels of the log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    level: String,
     #[serde(rename = "for")]
     lasts: Option<String>,
 }
@@ -93,6 +103,21 @@ pub(super) async fn ladder(State(app): State<Arc<App>>, headers: HeaderMap, body
     };
     done.map_err(|error| Refusal::bad(error, LADDER))?;
     Ok(answer(&json!({"upstream": upstream, "rung": rung, "for": lasts})))
+}
+
+/// `POST /log`
+pub(super) async fn log(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+    let Log { level, lasts } = read(&headers, body, LOG).await?;
+    let refuse = |error: String| Refusal::bad(error, LOG);
+    match &lasts {
+        None => app.logs.set_level(&level).map_err(refuse)?,
+        Some(text) => {
+            let time = config::duration(text).map_err(|error| refuse(format!("for: {error}")))?;
+            app.logs.set_level_for(&level, time).map_err(refuse)?;
+        }
+    }
+    tracing::info!(level, "POST /log");
+    Ok(answer(&json!({"level": level, "for": lasts})))
 }
 
 /// `POST /reload`: answers when it is done, or refused.

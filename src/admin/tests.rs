@@ -52,7 +52,7 @@ async fn an_unknown_path_and_a_wrong_method_are_told_what_there_is() {
     let unknown = answer("/states?x=1").await;
     assert!(unknown.starts_with("HTTP/1.1 404"), "{unknown}");
     assert!(unknown.contains(r#"{"error":"there is no /states","remedy":"there is: GET /,"#), "{unknown}");
-    for path in ["/purge", "/ladder", "/reload", "/drain"] {
+    for path in ["/purge", "/ladder", "/log", "/reload", "/drain"] {
         let wrong = answer(path).await;
         assert!(wrong.starts_with("HTTP/1.1 405") && wrong.contains(r#"does not take GET","remedy":"there is: GET /"#));
     }
