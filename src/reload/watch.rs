@@ -49,7 +49,7 @@ impl Watch {
         let (file, hasher) = (file.to_owned(), RandomState::new());
         let mut watch = Self { file, files: Vec::new(), watcher, watched: BTreeSet::new(), told, hasher, seen: 0 };
         watch.follow(config);
-        watch.seen = watch.fingerprint();
+        watch.seen = fingerprint(&watch.hasher, &watch.files);
         Some(watch)
     }
 
@@ -61,7 +61,7 @@ impl Watch {
                     break;
                 }
             }
-            let now = self.fingerprint();
+            let now = self.look().await;
             if now == self.seen || !app.rules().config.reload_on_change {
                 continue;
             }
@@ -74,7 +74,7 @@ impl Watch {
             let before = std::mem::take(&mut self.files);
             self.follow(&app.rules().config);
             if before != self.files {
-                self.seen = self.fingerprint();
+                self.seen = self.look().await;
             }
         }
     }
@@ -100,15 +100,21 @@ impl Watch {
         self.watched = wanted;
     }
 
-    /// A number that differs when any of the files does. One that cannot be read counts as empty.
-    fn fingerprint(&self) -> u64 {
-        let contents = |file: &PathBuf| {
-            let mut bytes = Vec::new();
-            let _ = fs::File::open(file).map(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
-            bytes
-        };
-        self.hasher.hash_one(self.files.iter().map(contents).collect::<Vec<_>>())
+    /// The fingerprint of the files, taken on another thread: a disk may be slow, and this one accepts clients.
+    async fn look(&self) -> u64 {
+        let (hasher, files) = (self.hasher.clone(), self.files.clone());
+        tokio::task::spawn_blocking(move || fingerprint(&hasher, &files)).await.unwrap_or(self.seen)
     }
+}
+
+/// A number that differs when any of the files does. One that cannot be read counts as empty.
+fn fingerprint(hasher: &RandomState, files: &[PathBuf]) -> u64 {
+    let contents = |file: &PathBuf| {
+        let mut bytes = Vec::new();
+        let _ = fs::File::open(file).map(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+        bytes
+    };
+    hasher.hash_one(files.iter().map(contents).collect::<Vec<_>>())
 }
 
 fn failed(what: &Path, error: &notify::Error) {
