@@ -98,6 +98,8 @@ pub struct App {
     /// Where the process as a whole is asked for something.
     pub orders: Orders,
     pub(crate) at_stage: AtomicU8,
+    /// Another process has been given the listening sockets, and needs their files.
+    pub lent: AtomicBool,
 }
 
 /// What the process is doing.

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -199,10 +200,13 @@ pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Rece
             }
         }
     }
-    if *door.borrow() == Door::HandedOver {
-        if let Some(file) = listener.file.take() {
-            file.leave();
-        }
+    let handed_over = *door.borrow() == Door::HandedOver;
+    if (handed_over || app.lent.load(Ordering::Acquire))
+        && let Some(file) = listener.file.take()
+    {
+        file.leave();
+    }
+    if handed_over {
         return;
     }
     if listener.outlives {
@@ -210,7 +214,7 @@ pub async fn accept(mut listener: Listener, app: Arc<App>, mut door: watch::Rece
         return;
     }
     // The kernel resets what it has queued when the socket goes.
-    while let Some(Ok(arrived)) = listener.socket.next_in_queue() {
+    while let Some(arrived) = listener.socket.next_in_queue() {
         admit(&listener, &app, arrived).await;
     }
 }
@@ -239,22 +243,28 @@ impl Socket {
     }
 
     /// The next client that has connected, if there is one. Asks the kernel itself: what tokio knows may be older.
-    fn next_in_queue(&self) -> Option<io::Result<Arrived>> {
-        let arrived = match self {
-            Self::Tcp(socket) => {
-                rustix::net::acceptfrom_with(socket, FLAGS).map_err(io::Error::from).and_then(|(fd, _)| {
-                    let stream = std::net::TcpStream::from(fd);
-                    let from = stream.peer_addr()?;
-                    Ok(Arrived::Tcp(TcpStream::from_std(stream)?, from))
-                })
+    fn next_in_queue(&self) -> Option<Arrived> {
+        loop {
+            let arrived = match self {
+                Self::Tcp(socket) => rustix::net::acceptfrom_with(socket, FLAGS).map(|(fd, from)| {
+                    // (Not asked for later: one that has been reset meanwhile has no other side any more.)
+                    let from = from.and_then(|from| SocketAddr::try_from(from).ok())?;
+                    Some(Arrived::Tcp(TcpStream::from_std(fd.into()).ok()?, from))
+                }),
+                Self::Unix(socket) => rustix::net::accept_with(socket, FLAGS)
+                    .map(|fd| Some(Arrived::Unix(UnixStream::from_std(fd.into()).ok()?))),
+            };
+            match arrived {
+                Ok(Some(arrived)) => return Some(arrived),
+                // One that has left again. Those behind it have not.
+                Ok(None) | Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(error) => {
+                    if error != Errno::AGAIN && sample::ACCEPT.admits() {
+                        tracing::warn!("the last clients could not be accepted: {error}");
+                    }
+                    return None;
+                }
             }
-            Self::Unix(socket) => rustix::net::accept_with(socket, FLAGS)
-                .map_err(io::Error::from)
-                .and_then(|fd| Ok(Arrived::Unix(UnixStream::from_std(fd.into())?))),
-        };
-        match arrived {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            arrived => Some(arrived),
         }
     }
 }
@@ -370,3 +380,6 @@ impl Accepted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

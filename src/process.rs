@@ -360,6 +360,7 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
         logs: Logs::default(),
         orders: Orders::default(),
         at_stage: AtomicU8::default(),
+        lent: AtomicBool::new(false),
         rules: ArcSwap::from_pointee(Rules::of(1, config, home)?),
         source,
     })

@@ -232,3 +232,23 @@ fn the_share_that_is_traced_can_be_changed_while_it_runs() {
     wait::until("that one is traced", || collector.traces().iter().any(|trace| trace[0].name == "session GET"));
     assert!(collector.traces().iter().all(|trace| trace[0].name != "session SET"));
 }
+
+#[test]
+fn a_client_that_tracks_or_subscribes_goes_on_being_traced() {
+    let (origin, collector) = (Redis::start(), Collector::start());
+    let larder = traced(&origin, collector.address, "100%");
+    origin.say("RPUSH l 2 1");
+    let mut client = larder.connect();
+    client.say("HELLO 3");
+    client.say("CLIENT TRACKING ON");
+    // A read past the near-cache: its reply is followed by what the client is told of its keys.
+    client.say("SORT_RO l");
+    client.say("GET k");
+    let has = |name: &str| collector.traces().iter().any(|trace| trace[0].name == name);
+    wait::until("both are traced", || has("session SORT_RO") && has("session GET"));
+    let mut subscriber = larder.connect();
+    subscriber.say("HELLO 3");
+    subscriber.say("SUBSCRIBE c");
+    subscriber.say("ECHO text");
+    wait::until("that is traced, too", || has("session ECHO"));
+}

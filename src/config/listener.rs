@@ -124,6 +124,14 @@ impl Address {
                 path => Ok(Address::Unix(path.into())),
             };
         }
+        if text.contains('@') {
+            // What stands before it may be a password: it is not repeated.
+            let problem = "there is a user or a password in the address";
+            return Err(Wrong::new(
+                problem,
+                "write host:port alone, and username and password as keys of the upstream",
+            ));
+        }
         if text.contains("://") {
             return Err(wrong("is a URL; an address is wanted here"));
         }
@@ -297,6 +305,10 @@ mod tests {
             "unix:/a\0b",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+        for text in ["redis://app:hush@h:6379", "app:hush@h:6379", "hush@h", ":hush@h:6379"] {
+            let wrong = Address::from_text(text).expect_err(text);
+            assert!(!wrong.problem.contains("hush") && !wrong.remedy.contains("hush"), "{wrong:?}");
         }
         assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
     }

@@ -4,7 +4,7 @@
 //! and becomes a number or a flag where one is asked for ([`read`]). One that comes out empty counts as left out. `$${` stands for `${`;
 //! a `$` before anything else stands for itself.
 
-use super::fault::{Faults, Path, Wrong, shown};
+use super::fault::{Faults, Path, Wrong};
 use super::tree::{Node, Value};
 
 /// Longest value with what was filled in; passwords and lists of endpoints have a hundredth of it.
@@ -64,7 +64,8 @@ fn filled(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Strin
             continue;
         }
         let Some((inside, behind)) = rest[at + 2..].split_once('}') else {
-            return Err(Wrong::new(format!("\"{}\" has a ${{ that is not closed", shown(text)), FORM));
+            // What stands around it may be a password: it is not repeated, here and below.
+            return Err(Wrong::new("there is a ${ that is not closed", FORM));
         };
         let (name, otherwise) = match inside.split_once(":-") {
             Some((name, otherwise)) => (name, Some(otherwise)),
@@ -72,7 +73,7 @@ fn filled(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Strin
         };
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';
         if !name.starts_with(first) || !name.chars().all(|c| first(c) || c.is_ascii_digit()) {
-            return Err(Wrong::new(format!("\"{}\" is not the name of a variable", shown(name)), FORM));
+            return Err(Wrong::new("what stands between ${ and } is not the name of a variable", FORM));
         }
         if otherwise.is_some_and(|otherwise| otherwise.contains("${")) {
             return Err(Wrong::new("one variable stands inside another, which is not filled in", FORM));
@@ -134,6 +135,9 @@ mod tests {
         assert!(wrong("${1A}").contains("not the name of a variable"));
         assert!(wrong("${A-b}").contains("not the name of a variable"));
         assert!(wrong("${A:-${B}}").contains("inside another"));
+        for text in ["hush${hush", "hush${hush-}", "hush${1hush:-hush}"] {
+            assert!(!wrong(text).contains("hush"), "a password may hold such signs: {}", wrong(text));
+        }
         assert!(wrong("${LONG}${LONG}").contains("longer than 64kb"));
     }
 }

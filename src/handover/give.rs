@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -81,13 +82,25 @@ impl Office {
 
     /// Answers until another process serves, and `successors` has heard of it.
     pub async fn keep(mut self, app: Arc<App>, successors: mpsc::Sender<Successor>) {
-        let file = self.file.take().unwrap_or_else(|| SocketFile::of(&self.path));
+        let mut file = self.file.take().unwrap_or_else(|| SocketFile::of(&self.path));
         loop {
             let Ok((stream, _)) = self.socket.accept().await else {
                 tokio::time::sleep(PATIENCE).await;
                 continue;
             };
-            match self.serve(&app, &stream).await {
+            let answer = match self.give(&app, &stream).await {
+                Ok(pid) => {
+                    // Should this process be told to end now, the other one still needs the files of the sockets that it has.
+                    file.leave();
+                    app.lent.store(true, Ordering::Release);
+                    let answer = hear(&stream, pid).await;
+                    app.lent.store(answer.is_ok(), Ordering::Release);
+                    file = SocketFile::of(&self.path);
+                    answer
+                }
+                Err(why) => Err(why),
+            };
+            match answer {
                 Ok(pid) => {
                     let (told, hears) = oneshot::channel();
                     if successors.send(Successor { pid, told }).await.is_err() {
@@ -104,8 +117,8 @@ impl Office {
         }
     }
 
-    /// Gives the sockets to one who asks; returns when he serves.
-    async fn serve(&self, app: &App, stream: &UnixStream) -> Result<Option<i32>, String> {
+    /// Gives the sockets to one who asks; his number.
+    async fn give(&self, app: &App, stream: &UnixStream) -> Result<Option<i32>, String> {
         let pid = same_user(stream)?;
         let asked = tokio::time::timeout(PATIENCE, message::receive(stream)).await;
         let (ask, _) = asked.map_err(|_| "who asked says nothing".to_owned())?.map_err(|error| error.to_string())?;
@@ -128,12 +141,21 @@ impl Office {
         if let Some(why) = refused {
             return Err(why);
         }
-        let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        app.events.info(Kind::Process, None, format!("{who} has been given the sockets; serving on until it serves"));
-        match message::receive(stream).await {
-            Ok((line, _)) if line == SERVING => Ok(pid),
-            Ok((line, _)) => Err(format!("{who} says \"{}\"", line.escape_default())),
-            Err(_) => Err(format!("{who} ended before it served")),
-        }
+        let text = format!("{} has been given the sockets; serving on until it serves", name(pid));
+        app.events.info(Kind::Process, None, text);
+        Ok(pid)
     }
+}
+
+/// Waits until the one who has the sockets serves.
+async fn hear(stream: &UnixStream, pid: Option<i32>) -> Result<Option<i32>, String> {
+    match message::receive(stream).await {
+        Ok((line, _)) if line == SERVING => Ok(pid),
+        Ok((line, _)) => Err(format!("{} says \"{}\"", name(pid), line.escape_default())),
+        Err(_) => Err(format!("{} ended before it served", name(pid))),
+    }
+}
+
+fn name(pid: Option<i32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::app::App;
@@ -43,8 +44,12 @@ impl Watch {
     /// which is said.
     pub fn begin(file: &Path, config: &Config) -> Option<Self> {
         let (tell, told) = mpsc::channel::<()>(1);
-        // One reason to look is as good as many.
-        let watcher = notify::recommended_watcher(move |_| _ = tell.try_send(()));
+        let watcher = notify::recommended_watcher(move |event| {
+            if is_reason(&event) {
+                // One reason to look is as good as many.
+                let _ = tell.try_send(());
+            }
+        });
         let watcher = watcher.map_err(|error| failed(file, &error)).ok()?;
         let (file, hasher) = (file.to_owned(), RandomState::new());
         let mut watch = Self { file, files: Vec::new(), watcher, watched: BTreeSet::new(), told, hasher, seen: 0 };
@@ -117,6 +122,13 @@ fn fingerprint(hasher: &RandomState, files: &[PathBuf]) -> u64 {
     hasher.hash_one(files.iter().map(contents).collect::<Vec<_>>())
 }
 
+/// Whether something may have changed. That a file was opened, or read to its end, is none: so are those that are looked at here, and each
+/// look would be the reason for the next one.
+fn is_reason(event: &notify::Result<Event>) -> bool {
+    let Ok(Event { kind: EventKind::Access(access), .. }) = event else { return true };
+    *access == AccessKind::Close(AccessMode::Write)
+}
+
 fn failed(what: &Path, error: &notify::Error) {
     tracing::warn!("changes of {} are not noticed ({error}): reload with SIGHUP or POST /reload", what.display());
 }
@@ -132,4 +144,29 @@ fn files(file: &Path, config: &Config) -> Vec<PathBuf> {
     let tls = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let certificates = tls.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten();
     std::iter::once(file.to_owned()).chain(certificates.cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn who_looks_at_a_file_gives_no_reason_to_look_and_who_writes_one_does() {
+        let directory = std::env::temp_dir().join(format!("larder-watch-{}", std::process::id()));
+        fs::create_dir(&directory).expect("a directory");
+        let (read, written) = (directory.join("read"), directory.join("written"));
+        fs::write(&read, "text").expect("it is written");
+        let (tell, told) = mpsc::channel();
+        let mut watcher = notify::recommended_watcher(move |event| _ = tell.send(event)).expect("a watcher");
+        watcher.watch(&directory, RecursiveMode::NonRecursive).expect("it is watched");
+        for _ in 0..3 {
+            assert_eq!(fs::read_to_string(&read).expect("it is read"), "text");
+        }
+        fs::write(&written, "text").expect("it is written");
+        let first = told.iter().find(is_reason).expect("it goes on").expect("it works");
+        let _ = fs::remove_dir_all(&directory);
+        assert!(first.paths.iter().all(|path| path.ends_with("written")), "{first:?}");
+    }
 }

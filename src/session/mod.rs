@@ -153,14 +153,21 @@ impl Session {
         if let Some(after) = after {
             let mut reply = Vec::new();
             write(&mut reply, proto);
-            state.replies.arrive(seq, count, |out| out.extend_from_slice(&reply));
+            self.arrive(&mut state, (seq, count, proto), |out, _| out.extend_from_slice(&reply));
             self.tell_after(&after, &reply);
-        } else if state.trace.is_some() {
-            self.arrive_traced(&mut state, (seq, count, proto), write);
+        } else {
+            self.arrive(&mut state, (seq, count, proto), write);
+        }
+        state.wake();
+    }
+
+    fn arrive(&self, state: &mut State, place: (u64, u32, Proto), write: impl FnOnce(&mut Vec<u8>, Proto)) {
+        let (seq, count, proto) = place;
+        if state.trace.is_some() {
+            self.arrive_traced(state, place, write);
         } else {
             state.replies.arrive(seq, count, |out| write(out, proto));
         }
-        state.wake();
     }
 
     /// CLIENT TRACKING is off from here on.
@@ -295,7 +302,7 @@ impl Session {
     /// Serves the whole commands at the start of `bytes`, as far as they may be served now; how many bytes that was.
     fn serve_bytes(self: &Rc<Self>, state: &mut State, decoder: &mut Decoder, bytes: &[u8]) -> usize {
         let limits = self.worker.decode_limits();
-        let mut traced = self.worker.chooses_to_trace() && state.trace.is_none();
+        let mut traced = self.worker.chooses_to_trace() && !state.awaits_traced();
         let mut at = 0;
         while at < bytes.len() && state.ending == Ending::Open && !self.must_wait(state) {
             match decoder.decode(&bytes[at..], &limits) {

@@ -208,6 +208,12 @@ impl State {
         &mut self.map_versions[at]
     }
 
+    /// Whether a trace waits for its reply. (Of what is confirmed by pushes, as SUBSCRIBE is, no trace is made.)
+    pub(super) fn awaits_traced(&self) -> bool {
+        let waits_for = self.trace.as_ref().and_then(|trace| trace.waits_for);
+        waits_for.is_some_and(|seq| self.replies.proto(seq).is_some())
+    }
+
     /// It is known where the command belongs.
     #[inline]
     pub fn note_routed(&mut self) {

@@ -72,7 +72,12 @@ pub(super) fn write<W: Write>(out: W, app: &App, terms: &Terms, header: &Header,
         app.upstreams.iter().map(|backend| backend.origin().map(|origin| (origin, origin.map()))).collect();
     let mut forms: Vec<Entry> = Vec::new();
     'walk: for entry in app.near.entries() {
-        let upstream = usize::from(terms.rules.routes.upstream_of(entry.key()));
+        let upstream = terms.rules.routes.upstream_of(entry.key());
+        if entry.facts().upstream != upstream {
+            // A reload gives its key to another upstream at this moment, which never said this.
+            continue;
+        }
+        let upstream = usize::from(upstream);
         let Some((origin, map)) = maps.get(upstream).and_then(Option::as_ref) else { continue };
         if map.owner(entry.key()).is_none() && !map.primaries().is_empty() {
             // Whose flushes would have voided it is not known. (Before there is a map, what came from a snapshot goes into the next.)

@@ -237,6 +237,19 @@ fn what_the_configuration_no_longer_lets_in_stays_out() {
 }
 
 #[test]
+fn a_reply_of_an_upstream_that_its_key_has_left_is_not_written() {
+    let before = app(config());
+    coverage(&before, |coverage| coverage.begin(Micros::NEVER));
+    let now = Micros::now();
+    let of = Parts { upstream: 1, hash: before.near.hash(1, b"left"), ..parts(&before, b"left", b"$1\r\nv\r\n", now) };
+    assert!(before.near.restore(&of));
+    assert!(before.near.restore(&parts(&before, b"stayed", b"$1\r\nv\r\n", now)));
+    let (after, then, loaded) = handed_on(&before, 0, config());
+    assert_eq!((loaded.kept, loaded.left_out), (1, 0));
+    assert_eq!(found(&after, b"stayed", then).len(), 1);
+}
+
+#[test]
 fn commands_are_known_by_their_names_and_replies_looked_at() {
     let record = Record {
         database: 0,

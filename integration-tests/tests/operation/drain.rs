@@ -1,6 +1,7 @@
 //! How it ends: nobody who has been let in loses a reply.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use larder_integration_tests::client::Client;
 use larder_integration_tests::larder::{Larder, Settings};
@@ -8,6 +9,7 @@ use larder_integration_tests::process::Signal;
 use larder_integration_tests::redis::Redis;
 use larder_integration_tests::reply::Reply;
 use larder_integration_tests::wait;
+use socket2::SockRef;
 
 /// So long that no test waits for it to be over.
 const LONG: &str = "drain_timeout: 10m";
@@ -175,19 +177,27 @@ fn a_client_that_goes_on_is_served_to_the_end_and_loses_nothing() {
 
 #[test]
 fn clients_that_have_connected_are_let_in_before_the_door_is_closed() {
+    const COUNT: i64 = 300;
     let redis = Redis::start();
     let larder = start(&redis, &[LONG]);
-    // While it does not run, the kernel alone answers who connects.
+    // While it does not run, the kernel alone answers who connects. So many that it hears of its end before it has accepted them all; and some
+    // have gone again by then, which may cost the others nothing.
     larder.process().signal(Signal::Stop);
-    let mut clients: Vec<_> = (0..100).map(|_| larder.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    for number in 0..COUNT * 2 {
+        let mut client = larder.connect();
+        if number % 2 == 0 {
+            SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).expect("a socket");
+            continue;
+        }
         client.send(&["INCR", "k"]).expect("sent");
+        clients.push(client);
     }
     larder.process().signal(Signal::Terminate);
     larder.process().signal(Signal::Continue);
     let mut counts: Vec<_> = clients.iter_mut().map(|client| client.read().integer().expect("a number")).collect();
     counts.sort_unstable();
-    assert_eq!(counts, (1..=100).collect::<Vec<_>>());
+    assert_eq!(counts, (1..=COUNT).collect::<Vec<_>>());
     drop(clients);
     ends(larder);
 }

@@ -213,6 +213,30 @@ fn a_new_process_that_is_told_to_end_before_it_serves_leaves_the_socket_files_al
     });
 }
 
+/// The other way round: whoever starts a new process and ends the old one at once finds the new one where the old one was.
+#[test]
+fn an_old_process_that_is_told_to_end_before_the_new_one_serves_leaves_it_the_socket_files() {
+    let setting = Setting::new();
+    let old = setting.start("1s");
+    let mut new = UnixStream::connect(setting.path()).expect("it listens");
+    new.write_all(b"larder handover 1\n").expect("sent");
+    let mut answer = String::new();
+    BufReader::new(&new).read_line(&mut answer).expect("an answer");
+    assert!(answer.contains("\"sockets\":[{"), "{answer}");
+    old.process().signal(Signal::Terminate);
+    ends(old);
+    assert!(setting.socket().exists() && setting.path().exists());
+    // Had it no successor after all, what is left behind is in nobody's way.
+    drop(new);
+    let next = setting.start("1s");
+    assert_eq!(next.say("PING"), Reply::Simple("PONG".to_owned()));
+    ends({
+        next.process().signal(Signal::Terminate);
+        next
+    });
+    assert!(!setting.socket().exists() && !setting.path().exists(), "without a successor they go");
+}
+
 #[test]
 fn a_process_that_speaks_another_protocol_is_told_so_and_changes_nothing() {
     let setting = Setting::new();
