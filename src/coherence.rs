@@ -72,10 +72,8 @@ pub struct Many {
     pub request: Bytes,
     /// All keys, if the client wants to hear of changes to them.
     pub tracked: Vec<Box<[u8]>>,
-    /// The keys to store, in the order in which their expiries were asked for.
-    pub parts: Vec<(Fill, Part)>,
-    /// How they may be kept.
-    pub terms: Terms,
+    /// The keys to store, in the order in which their expiries were asked for, and how each may be kept: they may be of several routes.
+    pub parts: Vec<(Fill, Part, Terms)>,
 }
 
 /// A key of a read, and its place in the reply.
@@ -281,13 +279,13 @@ impl Reader {
     /// Stores the elements of an MGET's reply as what GET would have answered.
     fn keep_parts(&self, many: &Many, pttls: &[Option<i64>], reply: &[u8], sent_at: Micros) {
         let Some(elements) = elements(reply) else { return };
-        for ((fill, part), pttl) in many.parts.iter().zip(pttls) {
+        for ((fill, part, terms), pttl) in many.parts.iter().zip(pttls) {
             let Some(element) = elements.get(part.element).map(|range| &reply[range.clone()]) else { continue };
             // A null also stands for a key of another type, for which GET answers an error.
             if !element.starts_with(b"$") && *pttl != Some(-2) {
                 continue;
             }
-            let filled = self.filled(&many.terms, part.hash, *pttl, element, sent_at);
+            let filled = self.filled(terms, part.hash, *pttl, element, sent_at);
             self.app.near.finish_alone(fill, &self.query(part), &self.node.coverage, &filled);
         }
     }

@@ -50,6 +50,23 @@ fn keys_of_a_route_that_does_not_cache_are_never_cached() {
 }
 
 #[test]
+fn keys_that_are_read_at_once_live_as_long_as_each_of_their_routes_says() {
+    let origin = Redis::start();
+    let larder = larder(
+        &origin,
+        "near_cache: {ttl_jitter: 0%}\nroutes:\n  - {keys: [\"short:*\"], cache: {ttl: 200s}}\n  - {keys: [\"long:*\"], cache: {ttl: 2000s}}",
+    );
+    let mut client = larder.connect();
+    client.pipeline(&["SET short:1 a", "SET long:1 b", "SET short:2 c", "SET long:2 d"]);
+    larder.warm(&mut client, "MGET short:1 long:1");
+    larder.warm(&mut client, "MGET long:2 short:2");
+    for number in 1..=2 {
+        assert!(seconds_left(&mut client, &format!("short:{number}")) <= 200.0, "{number}");
+        assert!(seconds_left(&mut client, &format!("long:{number}")) > 200.0, "{number}");
+    }
+}
+
+#[test]
 fn the_most_specific_pattern_decides() {
     let origin = Redis::start();
     let larder = larder(

@@ -269,11 +269,11 @@ impl<'a> Ask<'a> {
         let mut missing = SmallVec::<[usize; 16]>::new();
         let mut last = None;
         for (element, key) in self.command.args(1).enumerate() {
-            let (Some(policy), Some(node)) = (self.policy(key), self.map.owner(key)) else { return Served::No };
+            let (Some(_), Some(node)) = (self.policy(key), self.map.owner(key)) else { return Served::No };
             if !pushes(node) {
                 return Served::No;
             }
-            last = Some((policy, node));
+            last = Some(node);
             let query = self.query(state, get.number, key, b"");
             worker.sketch.borrow_mut().record(query.hash, key);
             let word = near.word(query.hash);
@@ -306,10 +306,12 @@ impl<'a> Ask<'a> {
             return Served::Yes;
         }
         worker.counters.misses.add(missing.len() as u64);
-        let Some((policy, node)) = last else { return Served::No };
+        let Some(node) = last else { return Served::No };
         if self.map.is_split() && !self.in_one_slot() {
             for element in missing {
-                self.fill_quietly(state, policy, get.number, b"GET", self.command.arg(element + 1));
+                let key = self.command.arg(element + 1);
+                let Some(policy) = self.policy(key) else { continue };
+                self.fill_quietly(state, policy, get.number, b"GET", key);
             }
             return Served::No;
         }
@@ -317,16 +319,19 @@ impl<'a> Ask<'a> {
         let mut keys = SmallVec::new();
         for element in missing {
             let key = self.command.arg(element + 1);
+            // Of its own route, which may let it live shorter than the others'.
+            let Some(policy) = self.policy(key) else { return Served::No };
             let hash = near.hash(self.origin.number, key);
             let Some(fill) = near.begin(hash, &node.coverage, state.now) else { return Served::No };
             let database = self.database(state) as u16;
-            parts.push((fill, Part { hash, database, command: get.number, key: key.into(), element }));
+            let part = Part { hash, database, command: get.number, key: key.into(), element };
+            parts.push((fill, part, self.terms(policy)));
             keys.push(Box::from(key));
         }
         let waiter = self.wait(state);
         let request = Bytes::copy_from_slice(self.command.wire());
         let tracked = if tracks { self.command.args(1).map(Box::from).collect() } else { Vec::new() };
-        let many = Many { waiter, request, tracked, parts, terms: self.terms(policy) };
+        let many = Many { waiter, request, tracked, parts };
         let request = self.command.wire().to_vec();
         let job = Job { database: self.database(state), keys, request, tag: Tag::Many(Box::new(many)) };
         if node.tracked.submit(job).is_err() {
