@@ -1,5 +1,3 @@
-use std::sync::PoisonError;
-
 use super::*;
 use crate::config::Config;
 
