@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::pages::answer;
 use super::refusal::Refusal;
 use crate::app::App;
-use crate::{config, operator};
 use crate::orders::{Order, Outcome};
+use crate::{config, operator};
 
 /// Bytes of a body.
 const MOST_BYTES: usize = 1 << 20;
