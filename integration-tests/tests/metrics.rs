@@ -53,6 +53,8 @@ fn documented() -> Vec<(String, String, Vec<String>)> {
 fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
     let origin = Redis::start();
     let settings = Settings::new(origin.address()).section("near_cache: {warm_start: true}").upstream("coherence: ttl");
+    // (Nobody listens there; that is no concern of this test.)
+    let settings = settings.section("traces: {endpoint: \"http://127.0.0.1:1\"}");
     let redis = Larder::start_with(&settings.upstream("invalidation: {channel: changes, upstream: main}"));
     let memory = Larder::start_with(&Settings::memory());
     let rows = documented();
@@ -71,6 +73,7 @@ fn every_documented_metric_is_on_the_page_with_its_type_and_labels() {
         "larder_health_checks_total",
         "larder_retries_",
         "larder_invalidation_",
+        "larder_traces_",
     ];
     for (larder, others) in [(&redis, of_memory), (&memory, of_servers)] {
         let (status, page) = http(larder.admin(), "GET", "/metrics");

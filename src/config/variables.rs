@@ -33,14 +33,17 @@ pub(super) fn fill(node: &mut Node, path: &Path, faults: &Faults, variable: &dyn
 
 /// Reads a value. One from the environment may be read as a number or a flag too, if that is what it looks like.
 pub(super) fn read<T>(node: &Node, read: impl Fn(&Value) -> Result<T, Wrong>) -> Result<T, Wrong> {
-    let value = match (read(&node.value), &node.value) {
-        (Err(wrong), Value::Text(text)) if node.from_environment => match plain(text) {
-            Some(value) => value,
-            None => return Err(wrong),
-        },
+    let (wrong, text) = match (read(&node.value), &node.value) {
+        (Err(wrong), Value::Text(text)) if node.from_environment => (wrong, text),
         (result, _) => return result,
     };
-    read(&value)
+    let wrong = match plain(text).map(|value| read(&value)) {
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(wrong)) => wrong,
+        None => wrong,
+    };
+    // A variable may hold a secret that was meant for another key: it is not repeated.
+    Err(Wrong::new("what the environment has for it does not fit here", wrong.remedy))
 }
 
 /// What a text would have been without quotes, but for text.
@@ -101,6 +104,7 @@ fn filled(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::units;
 
     fn with(text: &str) -> Result<String, String> {
         let variable = |name: &str| match name {
@@ -124,6 +128,16 @@ mod tests {
             Ok("a\n  b: ${HOST} # \""),
             "what a variable holds is not looked into"
         );
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_never_repeated() {
+        let node = |text: &str| Node { mark: None, value: Value::Text(text.to_owned()), from_environment: true };
+        for (value, read) in [("hunter2", units::count::<u32> as fn(&Value) -> Result<u32, Wrong>), ("99999999999", units::count)] {
+            let wrong = super::read(&node(value), read).expect_err(value);
+            assert!(!format!("{}{}", wrong.problem, wrong.remedy).contains(value), "{}", wrong.problem);
+        }
+        assert_eq!(super::read(&node("7"), units::count::<u32>).ok(), Some(7));
     }
 
     #[test]
