@@ -133,7 +133,9 @@ mod tests {
     #[test]
     fn what_a_variable_holds_is_never_repeated() {
         let node = |text: &str| Node { mark: None, value: Value::Text(text.to_owned()), from_environment: true };
-        for (value, read) in [("hunter2", units::count::<u32> as fn(&Value) -> Result<u32, Wrong>), ("99999999999", units::count)] {
+        for (value, read) in
+            [("hunter2", units::count::<u32> as fn(&Value) -> Result<u32, Wrong>), ("99999999999", units::count)]
+        {
             let wrong = super::read(&node(value), read).expect_err(value);
             assert!(!format!("{}{}", wrong.problem, wrong.remedy).contains(value), "{}", wrong.problem);
         }
