@@ -71,8 +71,6 @@ pub struct Counters {
     pub clients_accepted: Cell,
     pub clients_left: Cell,
     pub clients_closed_by_limit: Cell,
-    /// Times that the worker has looked at its clock: it lives while they grow.
-    pub beats: Cell,
     /// Clients that the process closed to end itself: between two commands, and whatever they were at.
     pub clients_drained: Cell,
     pub clients_cut: Cell,

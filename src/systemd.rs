@@ -53,7 +53,7 @@ pub async fn watch(app: Arc<App>) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return };
     let mut before: Vec<u64> = Vec::new();
     loop {
-        let now = app.counters.iter().map(|counters| counters.beats.value()).collect();
+        let now = app.counters.iter().map(|counters| counters.ticked_at.value()).collect();
         if all_alive(&before, &now) {
             tell(&[NotifyState::Watchdog]);
         }

@@ -141,19 +141,15 @@ fn unix_sockets_and_the_admin_page_are_handed_over_too() {
     assert!(new.process_mut().exit_status().is_none());
 }
 
-#[test]
-fn a_new_process_that_dies_before_it_serves_changes_nothing() {
-    let setting = Setting::new();
-    let old = setting.start("1s");
-    let mut client = old.connect();
-    assert_eq!(client.say("SET k v"), Reply::ok());
-    // Its upstream takes the connection and says nothing, so it waits before it serves.
+/// A new process that has been given the sockets and does not serve: its upstream takes the connection and says nothing.
+fn waiting(setting: &Setting, old: &Larder) -> (Process, TcpListener) {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let config = setting.scratch.file("new.yaml");
     let text = format!(
-        "listeners: [{{address: \"{}\"}}]\nadmin: {{address: \"{}\"}}\nhandover: \"unix:{}\"\n\
+        "listeners: [{{address: \"{}\"}}, {{address: \"unix:{}\"}}]\nadmin: {{address: \"{}\"}}\nhandover: \"unix:{}\"\n\
          upstreams: {{main: {{kind: redis, endpoints: [\"{}\"], connect_timeout: 10m}}}}\n",
         old.address(),
+        setting.socket().display(),
         old.admin(),
         setting.path().display(),
         silent.local_addr().expect("it is bound")
@@ -161,8 +157,18 @@ fn a_new_process_that_dies_before_it_serves_changes_nothing() {
     fs::write(&config, text).expect("the scratch directory is writable");
     let mut command = Command::new(binary_path());
     command.arg("--config").arg(&config).current_dir(setting.scratch.path());
-    let mut new = Process::spawn("larder", command, setting.scratch.file("new.log"));
+    let new = Process::spawn("larder", command, setting.scratch.file("new.log"));
     wait::until("it has the sockets", || old.process().output().contains("has been given the sockets"));
+    (new, silent)
+}
+
+#[test]
+fn a_new_process_that_dies_before_it_serves_changes_nothing() {
+    let setting = Setting::new();
+    let old = setting.start("1s");
+    let mut client = old.connect();
+    assert_eq!(client.say("SET k v"), Reply::ok());
+    let (mut new, _silent) = waiting(&setting, &old);
     assert!(new.exit_status().is_none(), "{}", new.output());
     new.kill();
     wait::until("the old one has seen it", || old.process().output().contains("ended before it served"));
@@ -182,22 +188,7 @@ fn a_new_process_that_dies_before_it_serves_changes_nothing() {
 fn a_new_process_that_is_told_to_end_before_it_serves_leaves_the_socket_files_alone() {
     let setting = Setting::new();
     let old = setting.start("1s");
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let config = setting.scratch.file("new.yaml");
-    let text = format!(
-        "listeners: [{{address: \"{}\"}}, {{address: \"unix:{}\"}}]\nadmin: {{address: \"{}\"}}\nhandover: \"unix:{}\"\n\
-         upstreams: {{main: {{kind: redis, endpoints: [\"{}\"], connect_timeout: 10m}}}}\n",
-        old.address(),
-        setting.socket().display(),
-        old.admin(),
-        setting.path().display(),
-        silent.local_addr().expect("it is bound")
-    );
-    fs::write(&config, text).expect("the scratch directory is writable");
-    let mut command = Command::new(binary_path());
-    command.arg("--config").arg(&config).current_dir(setting.scratch.path());
-    let mut new = Process::spawn("larder", command, setting.scratch.file("new.log"));
-    wait::until("it has the sockets", || old.process().output().contains("has been given the sockets"));
+    let (mut new, silent) = waiting(&setting, &old);
     // Whoever connects upstream has begun to wait there.
     let _upstream = silent.accept().expect("it connects");
     new.signal(Signal::Terminate);
