@@ -2,7 +2,8 @@
 //!
 //! How they are joined is the command's response policy ([`How`]); what comes out is in the protocol version of what
 //! went in. Pure: whoever sends the parts hands their replies over as they come, in any order. A part that could not be
-//! sent, or was not answered, is handed over as the error that the client would have got for it.
+//! sent, or was not answered, is handed over as the error that the client would have got for it; or as absent, if it is of
+//! a node that need not be there.
 //!
 //! **Errors.** One part that failed fails the whole, with that part's own error (the first one, in the order of the
 //! parts), because a reply cannot be half an error. A write that was split is not atomic: its error then says that the
@@ -63,6 +64,9 @@ pub struct Gather {
 const MAY_BE_DONE: &str =
     " (this command was split over several nodes: what it does on the others may have been carried out)";
 
+/// Stands for a part that the whole does without: no reply is empty.
+const ABSENT: &[u8] = b"";
+
 /// Why replies were not joined: the nodes do not agree on what kind of reply this is.
 const UNLIKE: &str = "ERR the nodes that this command was split over have answered in ways that do not fit together";
 
@@ -82,10 +86,16 @@ impl Gather {
         self.missing == 0
     }
 
+    /// Part `index` will never come, and the whole does without it; true when no part is missing any more.
+    pub fn absent(&mut self, index: usize) -> bool {
+        self.part(index, ABSENT)
+    }
+
     /// Writes the one reply. A part that never came counts as one that does not fit.
     pub fn finish(self, out: &mut Vec<u8>) {
         let start = out.len();
-        let parts: Vec<&[u8]> = self.parts.iter().flatten().map(AsRef::as_ref).collect();
+        let parts: Vec<&[u8]> =
+            self.parts.iter().flatten().map(AsRef::as_ref).filter(|part: &&[u8]| *part != ABSENT).collect();
         let error = parts.iter().find(|part| is_error(part));
         match error {
             Some(error) if self.how != How::OneSucceeded => return self.fail(error, out),

@@ -98,6 +98,11 @@ pub(super) fn concerned<'a>(map: &'a Map, spec: &Spec) -> impl Iterator<Item = &
     map.primaries().iter().flat_map(all)
 }
 
+/// What is told to all nodes goes to those that are there: a replica need not be, the primaries must be.
+fn spare(node: &Node) -> bool {
+    node.endpoint.duty == Duty::ClusterReplica
+}
+
 /// A number by which one of several replies is chosen.
 pub(super) fn pick(session: &Session, state: &State) -> u64 {
     state.now.0 ^ session.id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -210,8 +215,7 @@ pub(super) fn send(
             return Flow::Stall;
         }
         let refusal = lane.refusal(state.now);
-        if refusal.is_some() && node.endpoint.duty == Duty::ClusterReplica {
-            // What is told to all nodes goes to those that are there; the primaries must be.
+        if refusal.is_some() && spare(&node) {
             continue;
         }
         if let Some(error) = refusal {
@@ -275,7 +279,7 @@ pub(super) fn send(
         let identity = state.identity(origin);
         let again =
             slot.map(|slot| Box::new(Again::new(Bytes::copy_from_slice(command.wire()), Some(slot), identity, &node)));
-        let place = Place::Part(Rc::clone(&gathering), index);
+        let place = if spare(&node) { Place::Spare } else { Place::Part }(Rc::clone(&gathering), index);
         let receipt = Receipt { place, write, again, ..Receipt::of_nobody(session, node.upstream) };
         lane.send(command.wire(), (0, 0), state.now, || receipt);
     }

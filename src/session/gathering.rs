@@ -24,8 +24,17 @@ impl Gathering {
 
     /// A part is here. With the last one the whole is delivered.
     pub fn part(&self, session: &Session, index: usize, reply: &[u8]) {
+        self.take(session, |gather| gather.part(index, reply));
+    }
+
+    /// A part will never come, and the whole does without it.
+    pub fn absent(&self, session: &Session, index: usize) {
+        self.take(session, |gather| gather.absent(index));
+    }
+
+    fn take(&self, session: &Session, last: impl FnOnce(&mut Gather) -> bool) {
         let mut held = self.gather.borrow_mut();
-        if held.as_mut().is_some_and(|gather| gather.part(index, reply))
+        if held.as_mut().is_some_and(last)
             && let Some(gather) = held.take()
         {
             session.deliver(self.seq, 1, |out, _| {

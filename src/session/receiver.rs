@@ -63,6 +63,8 @@ pub enum Place {
     Slot(u64),
     /// A part of a reply that is put together from several.
     Part(Rc<Gathering>, usize),
+    /// The same, of a node that need not be there (a replica): what it was told was told to those that are.
+    Spare(Rc<Gathering>, usize),
     /// SCAN of one of several primaries.
     Scan(Scan),
     /// What one of the primaries says of its slots, for a SCAN to go on.
@@ -95,7 +97,7 @@ impl Place {
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Slot(seq) => Some(*seq),
-            Self::Part(gathering, _) => Some(gathering.seq),
+            Self::Part(gathering, _) | Self::Spare(gathering, _) => Some(gathering.seq),
             Self::Scan(scan) => Some(scan.seq),
             Self::Survey(survey, _) => Some(survey.seq()),
             Self::Audience(seq, _) => Some(*seq),
@@ -228,16 +230,20 @@ impl Receipt {
         write.announce(&self.session.worker.app);
     }
 
+    /// Whether its effect is not known key by key.
+    fn opaque(&self) -> bool {
+        self.write.as_ref().is_some_and(|write| write.opaque())
+    }
+
     fn deliver(&mut self, count: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let opaque = u32::from(self.opaque());
         match &mut self.place {
             Place::Slot(seq) => {
-                let opaque = self.write.as_ref().is_some_and(|write| write.opaque());
-                self.session.lane_done(count, u32::from(opaque));
+                self.session.lane_done(count, opaque);
                 self.session.deliver(*seq, count, |out, _| write(out));
             }
-            Place::Part(gathering, index) => {
-                let opaque = self.write.as_ref().is_some_and(|write| write.opaque());
-                self.session.lane_done(count, u32::from(opaque));
+            Place::Part(gathering, index) | Place::Spare(gathering, index) => {
+                self.session.lane_done(count, opaque);
                 let mut bytes = Vec::new();
                 write(&mut bytes);
                 gathering.part(&self.session, *index, &bytes);
@@ -302,8 +308,12 @@ impl Receipt {
         if self.tenure == Tenure::Last {
             self.session.lease_done(b"-");
         }
-        match self.place {
+        match &self.place {
             Place::Stream(None) => self.session.lose_monitor(error),
+            Place::Spare(gathering, index) => {
+                self.session.lane_done(count, u32::from(self.opaque()));
+                gathering.absent(&self.session, *index);
+            }
             // One error is enough for an endless stream.
             Place::Stream(Some(_)) => self.deliver(1, |out| encode::error(out, error)),
             _ => self.deliver(count, |out| (0..count).for_each(|_| encode::error(out, error))),

@@ -83,6 +83,18 @@ fn elements_return_to_the_places_of_their_keys() {
 }
 
 #[test]
+fn a_part_that_is_absent_is_left_out() {
+    let mut gather = Gather::new(How::Sum, Others::Harmless, 3);
+    assert!(!gather.part(0, b":1\r\n"));
+    assert!(!gather.absent(1));
+    assert!(!gather.absent(1), "it is not counted twice");
+    assert!(gather.part(2, b":2\r\n"));
+    let mut out = Vec::new();
+    gather.finish(&mut out);
+    assert_eq!(out, b":3\r\n");
+}
+
+#[test]
 fn the_first_error_is_the_whole_reply() {
     let (moved, oom) = ("-MOVED 1 h:1\r\n", "-OOM command not allowed\r\n");
     let places = How::Places(vec![vec![0], vec![1], vec![2]]);
