@@ -58,6 +58,11 @@ impl Orders {
         self.sender.try_send(order).is_ok()
     }
 
+    /// The same, with patience while others wait; whether it will be looked at.
+    pub async fn queue(&self, order: Order) -> bool {
+        self.sender.send(order).await.is_ok()
+    }
+
     /// Where to hear of them: for the one who carries them out, `None` for everybody after him.
     pub fn hear(&self) -> Option<mpsc::Receiver<Order>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()

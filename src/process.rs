@@ -112,6 +112,9 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, inherited: Inherited) -> Re
     if let Some(snapshot) = &snapshot {
         tokio::spawn(Arc::clone(snapshot).keep(Arc::clone(&app)));
     }
+    if let Some(predecessor) = &predecessor {
+        predecessor.still_waits().await?;
+    }
     say(&app, &banner(&app));
     let mut doors = Doors::open(listeners, &app);
     // As at the start, if it came from a file.
@@ -122,7 +125,7 @@ async fn start(cli: Cli, loaded: Loaded, logs: Logs, inherited: Inherited) -> Re
     }
     app.enter(Stage::Serving);
     page_task = page.map(tokio::spawn).or(page_task);
-    relieve(&app, predecessor).await;
+    relieve(&app, predecessor).await?;
     systemd::serving();
     tokio::spawn(systemd::watch(Arc::clone(&app)));
     let (successors, successor) = mpsc::channel(1);
@@ -197,16 +200,17 @@ fn start_workers(app: &Arc<App>) -> Result<Vec<JoinHandle<io::Result<()>>>, Stri
 }
 
 /// Tells the process before, if there is one, that this one serves.
-async fn relieve(app: &App, predecessor: Option<Predecessor>) {
+async fn relieve(app: &App, predecessor: Option<Predecessor>) -> Result<(), String> {
     let text = match predecessor {
         Some(predecessor) => {
             let text = format!("serving in place of process {} (version {})", predecessor.pid, predecessor.version);
-            predecessor.relieve().await;
+            predecessor.relieve().await?;
             text
         }
         None => format!("larder {} serves", env!("CARGO_PKG_VERSION")),
     };
     app.events.info(Event::Process, None, text);
+    Ok(())
 }
 
 /// Carries out what is asked of the process, until it is asked to end: who asks for that, and who is told when this process accepts no more.
@@ -369,18 +373,19 @@ pub(crate) fn assemble(config: Config, source: String) -> Result<App, String> {
 fn backend(number: u16, name: &str, upstream: &Upstream) -> Result<Backend, String> {
     match (upstream.kind, upstream.endpoints.first()) {
         (Kind::Memory, _) => Ok(Backend::Memory(Box::new(Memory::new(upstream.max_memory)))),
-        (Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel | Kind::Memcached, Some(address)) => {
+        (_, Some(address)) => {
             let endpoint =
                 Endpoint::of(name, upstream, address).map_err(|error| format!("upstreams.{name}.tls: {error}"))?;
             let origin = Origin::new(number, name, upstream, endpoint);
             match upstream.kind {
                 Kind::Redis => drop(origin.publish(topology::standalone(&origin, upstream))),
-                Kind::Memcached => drop(origin.publish(topology::ring(&origin, upstream))),
-                _ => {}
+                Kind::Memcached | Kind::RedisRing => drop(origin.publish(topology::ring(&origin, upstream))),
+                // Who their servers are is told by others.
+                Kind::RedisCluster | Kind::RedisSentinel | Kind::Memory => {}
             }
             Ok(Backend::Servers(Box::new(origin)))
         }
-        (kind, _) => Err(format!("upstreams.{name}: kind {} is not served by this version", kind.name())),
+        (_, None) => Err(format!("upstreams.{name}: there is no endpoint")),
     }
 }
 

@@ -161,10 +161,11 @@ impl Reply {
         }
     }
 
-    /// The text of a simple string, bulk, verbatim string or error; lossy where it is binary.
+    /// The text of a simple string, bulk, verbatim string, double or big number; lossy where it is binary. An error has none: it is
+    /// [`error`](Self::error).
     pub fn text(&self) -> Option<String> {
         match self {
-            Self::Simple(text) | Self::Error(text) | Self::Double(text) | Self::BigNumber(text) => Some(text.clone()),
+            Self::Simple(text) | Self::Double(text) | Self::BigNumber(text) => Some(text.clone()),
             Self::Bulk(bytes) | Self::Verbatim(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         }

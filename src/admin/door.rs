@@ -1,17 +1,20 @@
-//! Accepts connections, few at a time and none for long, so that whoever is slow or many exhausts nothing.
+//! Accepts connections, few at a time and none for long, so that whoever is slow or many exhausts nothing and keeps nobody out: where no
+//! place is free, the connection on which nothing has happened for the longest time makes room.
 
+use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
-/// Connections at a time; more wait in the system's queue until one ends.
+/// Connections at a time.
 const CONNECTIONS: usize = 64;
 /// Within this time the head of a request must have come; also how long a connection may lie idle.
 const HEAD: Duration = Duration::from_secs(10);
@@ -24,19 +27,17 @@ const BUFFER: usize = 16 << 10;
 /// After the system could not accept (no file descriptor is left).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The same on a connection that makes room.
+const WAY_OUT: Duration = Duration::from_millis(500);
+
 /// Serves whoever connects, for ever.
 pub(super) async fn keep(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let hall = Arc::<Hall>::default();
     loop {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(place);
-                });
+                let place = Hall::enter(&hall).await;
+                tokio::spawn(serve(stream, router.clone(), place));
             }
             Err(error) => {
                 tracing::warn!("admin: cannot accept: {error}");
@@ -46,17 +47,76 @@ pub(super) async fn keep(listener: TcpListener, router: Router) {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, place: Place) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        place.stir();
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     // How it ended is of no interest: whoever asked knows it.
-    let ended = tokio::time::timeout(AGE, connection.as_mut()).await.is_ok();
-    if !ended {
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(FAREWELL, connection).await;
+    let patience = tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(AGE) => FAREWELL,
+        () = place.leave.notified() => WAY_OUT,
+    };
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(patience, connection).await;
+}
+
+/// The connections that there are, the one on which nothing has happened for the longest time in front.
+#[derive(Default)]
+struct Hall {
+    places: Mutex<VecDeque<Arc<Notify>>>,
+    left: Notify,
+}
+
+/// The place of a connection, free again when this is dropped.
+struct Place {
+    hall: Arc<Hall>,
+    /// It shall make room.
+    leave: Arc<Notify>,
+}
+
+impl Hall {
+    /// A place, when there is one.
+    async fn enter(hall: &Arc<Self>) -> Place {
+        loop {
+            {
+                let mut places = hall.lock();
+                if places.len() < CONNECTIONS {
+                    let leave = Arc::<Notify>::default();
+                    places.push_back(Arc::clone(&leave));
+                    return Place { hall: Arc::clone(hall), leave };
+                }
+                places.iter().take(1).for_each(|longest| longest.notify_one());
+            }
+            hall.left.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Notify>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Something happens here.
+    fn stir(&self) {
+        let mut places = self.hall.lock();
+        places.retain(|place| !Arc::ptr_eq(place, &self.leave));
+        places.push_back(Arc::clone(&self.leave));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hall.lock().retain(|place| !Arc::ptr_eq(place, &self.leave));
+        self.hall.left.notify_one();
     }
 }

@@ -64,16 +64,14 @@ struct Log {
 /// `POST /purge`
 pub(super) async fn purge(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
     let Purge { key, keys, prefix, all, upstream } = read(&headers, body, PURGE).await?;
-    let upstream = upstream.as_deref();
     let refuse = |error: String| Refusal::bad(error, "GET /state lists the upstreams");
+    let drop_key = |key: &str| operator::invalidate(&app, upstream.as_deref(), key.as_bytes()).map(u64::from);
     let purged = match (key, keys, prefix, all) {
-        (Some(key), None, None, None) => {
-            u64::from(operator::invalidate(&app, upstream, key.as_bytes()).map_err(refuse)?)
-        }
+        (Some(key), None, None, None) => drop_key(&key).map_err(refuse)?,
         (None, Some(keys), None, None) => {
             let mut purged = 0;
             for key in &keys {
-                purged += u64::from(operator::invalidate(&app, upstream, key.as_bytes()).map_err(refuse)?);
+                purged += drop_key(key).map_err(refuse)?;
             }
             purged
         }
@@ -81,9 +79,13 @@ pub(super) async fn purge(State(app): State<Arc<App>>, headers: HeaderMap, body:
             return Err(Refusal::bad("an empty prefix is every key", r#"say so: {"all": true}"#));
         }
         (None, None, Some(prefix), None) => {
-            operator::invalidate_prefix(&app, upstream, prefix.as_bytes()).map_err(refuse)?
+            aside(move || operator::invalidate_prefix(&app, upstream.as_deref(), prefix.as_bytes()))
+                .await
+                .map_err(refuse)?
         }
-        (None, None, None, Some(true)) if upstream.is_none() => operator::flush(&app),
+        (None, None, None, Some(true)) if upstream.is_none() => {
+            aside(move || Ok(operator::flush(&app))).await.map_err(refuse)?
+        }
         (None, None, None, Some(true)) => {
             return Err(Refusal::bad("all is the whole near-cache, of every upstream", "leave upstream out"));
         }
@@ -91,6 +93,12 @@ pub(super) async fn purge(State(app): State<Arc<App>>, headers: HeaderMap, body:
     };
     tracing::info!(purged, "POST /purge");
     Ok(answer(&json!({"purged": purged})))
+}
+
+/// Walks the near-cache away from this thread, which accepts the clients.
+async fn aside(walk: impl FnOnce() -> Result<u64, String> + Send + 'static) -> Result<u64, String> {
+    let walked = tokio::task::spawn_blocking(walk).await;
+    walked.unwrap_or_else(|error| Err(format!("a defect of Larder, please report it: {error}")))
 }
 
 /// `POST /ladder`

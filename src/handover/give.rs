@@ -11,7 +11,7 @@ use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::message::{self, ASK, LEAVING, MOST_SOCKETS, Offer, PROTOCOL, Role, SERVING};
+use super::message::{self, ASK, LEAVING, MOST_SOCKETS, Offer, PROTOCOL, Role, SERVING, TOO_LATE};
 use super::same_user;
 use crate::app::App;
 use crate::events::Kind;
@@ -38,6 +38,8 @@ pub struct Successor {
 
 /// A process that asks has said what it wants after so long.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// One that has the sockets serves after so long, a large snapshot read and slow upstreams waited for; or else the next one may ask.
+const START: Duration = Duration::from_secs(120);
 
 /// The handover socket: only its owner may connect.
 pub(super) fn bind(path: &Path) -> Result<UnixListener, String> {
@@ -93,7 +95,7 @@ impl Office {
                     // Should this process be told to end now, the other one still needs the files of the sockets that it has.
                     file.leave();
                     app.lent.store(true, Ordering::Release);
-                    let answer = hear(&stream, pid).await;
+                    let answer = hear(&stream, pid, START).await;
                     app.lent.store(answer.is_ok(), Ordering::Release);
                     file = SocketFile::of(&self.path);
                     answer
@@ -147,15 +149,33 @@ impl Office {
     }
 }
 
-/// Waits until the one who has the sockets serves.
-async fn hear(stream: &UnixStream, pid: Option<i32>) -> Result<Option<i32>, String> {
-    match message::receive(stream).await {
-        Ok((line, _)) if line == SERVING => Ok(pid),
-        Ok((line, _)) => Err(format!("{} says \"{}\"", name(pid), line.escape_default())),
-        Err(_) => Err(format!("{} ended before it served", name(pid))),
+/// Waits until the one who has the sockets serves, for so long.
+async fn hear(stream: &UnixStream, pid: Option<i32>, start: Duration) -> Result<Option<i32>, String> {
+    match tokio::time::timeout(start, message::receive(stream)).await {
+        Ok(Ok((line, _))) if line == SERVING => Ok(pid),
+        Ok(Ok((line, _))) => Err(format!("{} says \"{}\"", name(pid), line.escape_default())),
+        Ok(Err(_)) => Err(format!("{} ended before it served", name(pid))),
+        Err(_) => {
+            // One that cannot even be told is not waited for either.
+            let _ = tokio::time::timeout(PATIENCE, message::send(stream, TOO_LATE, &[])).await;
+            Err(format!("{} has had the sockets for {} s and does not serve", name(pid), start.as_secs()))
+        }
     }
 }
 
 fn name(pid: Option<i32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_hangs_with_the_sockets_is_told_that_it_is_too_late() {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        let why = hear(&here, Some(7), Duration::from_millis(20)).await.expect_err("nobody serves");
+        assert_eq!(why, "process 7 has had the sockets for 0 s and does not serve");
+        assert_eq!(message::receive(&there).await.expect("a line").0, TOO_LATE);
+    }
 }

@@ -20,6 +20,8 @@ pub(super) const ASK: &str = "larder handover 1";
 pub(super) const SERVING: &str = "serving";
 /// The old one accepts no more.
 pub(super) const LEAVING: &str = "leaving";
+/// The old one has waited long enough for it to serve, and stays.
+pub(super) const TOO_LATE: &str = "too late";
 
 /// As many descriptors as one message can carry.
 pub(super) const MOST_SOCKETS: usize = 250;

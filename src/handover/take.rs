@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::message::{self, ASK, LEAVING, Offer, PROTOCOL, Role, SERVING};
+use super::message::{self, ASK, LEAVING, Offer, PROTOCOL, Role, SERVING, TOO_LATE};
 use super::same_user;
 use crate::inherited::{Bound, Inherited, Source};
 
@@ -92,15 +92,72 @@ pub async fn take(path: &Path) -> Result<Option<Taken>, String> {
 }
 
 impl Predecessor {
+    /// Looks whether the one before still waits for this process.
+    ///
+    /// # Errors
+    /// It does not, and goes on serving: this process must not.
+    pub async fn still_waits(&self) -> Result<(), String> {
+        // Nothing else comes before it is told anything. If it has ended, this process is on its own.
+        match tokio::time::timeout(Duration::ZERO, message::receive(&self.stream)).await {
+            Ok(Ok((line, _))) if line == TOO_LATE => Err(self.too_late()),
+            _ => Ok(()),
+        }
+    }
+
     /// Says that this process serves; returns when the one before accepts no more, or has ended.
-    pub async fn relieve(self) {
+    ///
+    /// # Errors
+    /// As of [`still_waits`](Self::still_waits).
+    pub async fn relieve(self) -> Result<(), String> {
         let talk = async {
             message::send(&self.stream, SERVING, &[]).await?;
             message::receive(&self.stream).await
         };
         match tokio::time::timeout(PATIENCE, talk).await {
             Ok(Ok((line, _))) if line == LEAVING => {}
+            Ok(Ok((line, _))) if line == TOO_LATE => return Err(self.too_late()),
             other => tracing::warn!("process {} does not say that it leaves ({other:?})", self.pid),
         }
+        Ok(())
+    }
+
+    fn too_late(&self) -> String {
+        format!(
+            "process {} has waited too long for this one to serve in its place, and serves on; see above what took so long, then start again",
+            self.pid
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_comes_too_late_does_not_serve() {
+        let (stream, there) = UnixStream::pair().expect("a pair");
+        let late = Predecessor { stream, pid: 7, version: String::new() };
+        late.still_waits().await.expect("nothing was said");
+        message::send(&there, TOO_LATE, &[]).await.expect("it is told");
+        late.stream.readable().await.expect("it has come");
+        assert!(late.still_waits().await.expect_err("it is too late").contains("process 7"));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_told_at_the_last_moment_that_it_is_too_late_does_not_serve_either() {
+        let (stream, there) = UnixStream::pair().expect("a pair");
+        message::send(&there, TOO_LATE, &[]).await.expect("it is told");
+        let late = Predecessor { stream, pid: 7, version: String::new() };
+        late.relieve().await.expect_err("it is too late");
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_predecessor_has_ended_serves() {
+        let (stream, there) = UnixStream::pair().expect("a pair");
+        drop(there);
+        let heir = Predecessor { stream, pid: 7, version: String::new() };
+        heir.stream.readable().await.expect("the end has come");
+        heir.still_waits().await.expect("nobody else serves");
+        heir.relieve().await.expect("nobody else serves");
     }
 }

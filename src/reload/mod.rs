@@ -16,7 +16,7 @@ pub mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::App;
+use crate::app::{App, Stage};
 use crate::config::{Config, Errors};
 use crate::events::Kind;
 use crate::inbox::Letter;
@@ -51,7 +51,10 @@ impl Reloader {
         let _one_at_a_time = self.busy.lock().await;
         systemd::reloading();
         let outcome = self.try_reload().await.unwrap_or_else(Outcome::Refused);
-        systemd::serving();
+        // A process that has begun to end meanwhile is not ready again.
+        if self.app.stage() == Stage::Serving {
+            systemd::serving();
+        }
         self.tell(by, &outcome);
         outcome
     }
@@ -69,30 +72,39 @@ impl Reloader {
         let changed = before.config.differences(&holds);
         let needs_restart = holds.differences(&next);
         // Also when no key has changed: the files that they name may have.
-        let rules = app.replace_rules(holds).map_err(|error| vec![error])?;
-        let near_cache = &rules.config.near_cache;
+        let rules = self.aside(|app| app.replace_rules(holds)).await.flatten().map_err(|error| vec![error])?;
         app.logs.configure(&rules.config.log.level);
-        app.near.resize(near_cache.max_memory, near_cache.max_entry);
         self.hand_out(rules.number).await;
-        if !before.routes.same_admission(&rules.routes) {
-            let alike = |key: &[u8]| before.routes.admit_alike(&rules.routes, key);
-            app.near.drop_where(|upstream, key| upstream != rules.routes.upstream_of(key) || !alike(key));
-        }
+        let drop = move |app: &App| {
+            let near_cache = &rules.config.near_cache;
+            app.near.resize(near_cache.max_memory, near_cache.max_entry);
+            if !before.routes.same_admission(&rules.routes) {
+                let alike = |key: &[u8]| before.routes.admit_alike(&rules.routes, key);
+                app.near.drop_where(|upstream, key| upstream != rules.routes.upstream_of(key) || !alike(key));
+            }
+        };
+        self.aside(drop).await.map_err(|error| vec![error])?;
         Ok(Outcome::Loaded { changed, needs_restart })
     }
 
-    /// Reads and checks, away from this thread: the files may lie on a slow disk.
+    /// Reads and checks.
     async fn read(&self) -> Result<Config, Vec<String>> {
         let reading = Arc::clone(&self.reading);
-        let read = tokio::task::spawn_blocking(move || reading()).await;
-        match read {
+        match self.aside(move |_| reading()).await {
             Ok(Some(Ok(config))) => Ok(config),
             Ok(Some(Err(errors))) => Err(errors.iter().map(ToString::to_string).collect()),
             Ok(None) => Err(vec![
                 "there is no file to be read again: start Larder with --config FILE to change its configuration while it runs".to_owned(),
             ]),
-            Err(error) => Err(vec![format!("the configuration could not be read: {error}")]),
+            Err(error) => Err(vec![error]),
         }
+    }
+
+    /// Works away from this thread, which accepts the clients: a disk may be slow, and the near-cache large.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce(&App) -> T + Send + 'static) -> Result<T, String> {
+        let app = Arc::clone(&self.app);
+        let done = tokio::task::spawn_blocking(move || work(&app)).await;
+        done.map_err(|error| format!("a defect of Larder, please report it: the reload failed: {error}"))
     }
 
     /// Has every worker take the new rules, and waits until all of them go by them.

@@ -72,7 +72,7 @@ impl Watch {
             }
             self.seen = now;
             let (tell, outcome) = oneshot::channel();
-            if app.orders.give(Order::Reload { by: "the file has changed", told: tell }) {
+            if app.orders.queue(Order::Reload { by: "the file has changed", told: tell }).await {
                 let _ = outcome.await;
             }
             // It may name other certificates now, and lie in other directories.

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use larder_integration_tests::client::Client;
@@ -119,6 +120,32 @@ impl Drop for Stop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn idle_clients_go_to_the_new_process_first_and_subscribers_last() {
+    let setting = Setting::new();
+    let old = setting.start("4s");
+    let mut idle: Vec<Client> = (0..6).map(|_| old.connect()).collect();
+    for client in &mut idle {
+        assert_eq!(client.say("PING"), Reply::Simple("PONG".to_owned()));
+    }
+    let mut subscriber: Client = old.connect();
+    subscriber.say("SUBSCRIBE news");
+    let _new = old.successor();
+    let gone = Mutex::new(Vec::new());
+    let see_off = |client: &mut Client, who: &'static str| {
+        client.read_end().expect("an orderly end");
+        gone.lock().expect("nobody panics with it").push(who);
+    };
+    std::thread::scope(|scope| {
+        for client in &mut idle {
+            scope.spawn(|| see_off(client, "idle"));
+        }
+        scope.spawn(|| see_off(&mut subscriber, "subscriber"));
+    });
+    assert_eq!(gone.into_inner().expect("nobody panicked").iter().position(|who| *who == "subscriber"), Some(6));
+    assert!(ends(old).contains(" 0 were cut off"));
 }
 
 #[test]

@@ -90,6 +90,10 @@ fn the_service_manager_is_told_of_the_start_of_life_and_of_the_end() {
     for _ in 0..3 {
         assert_eq!(next().trim(), "WATCHDOG=1");
     }
+    process.signal(Signal::Hangup);
+    let told = |what: &str| wait::until(what, || next().contains(what));
+    told("RELOADING=1\nMONOTONIC_USEC=");
+    told("READY=1");
     process.signal(Signal::Terminate);
     wait::until("the end is told", || next().trim() == "STOPPING=1");
     wait::until("the end", || process.exit_status().is_some());
