@@ -141,12 +141,10 @@ pub fn load(cli: &Cli) -> Result<Loaded, Errors> {
     if let Some(admin) = &cli.admin {
         draft.admin(admin);
     }
-    let draft = draft
-        .served()
-        .with_tls_files(|tls| net::server_tls(tls).map(drop), |tls| ClientTls::load(tls).map(drop))
-        .with_commands(|| {
-            Table::builtin().iter().map(|spec| (spec.name.to_string(), spec.cacheable.is_some())).collect()
-        });
+    let draft =
+        draft.with_tls_files(|tls| net::server_tls(tls).map(drop), |tls| ClientTls::load(tls).map(drop)).with_commands(
+            || Table::builtin().iter().map(|spec| (spec.name.to_string(), spec.cacheable.is_some())).collect(),
+        );
     let config = draft.finish()?;
     Ok(Loaded { config, source })
 }

@@ -43,6 +43,7 @@ pub struct Settings {
 enum Origin {
     Memory,
     Memcached { nodes: Vec<SocketAddr> },
+    RedisRing { nodes: Vec<SocketAddr> },
     Redis { primary: SocketAddr, replicas: Vec<SocketAddr> },
     Cluster { seeds: Vec<SocketAddr> },
     Sentinel { sentinels: Vec<SocketAddr>, primary_name: String },
@@ -96,6 +97,11 @@ impl Settings {
         Self::of(Origin::Memcached { nodes: nodes.to_vec() })
     }
 
+    /// One upstream `main` of kind redis-ring with these nodes.
+    pub fn redis_ring(nodes: &[SocketAddr]) -> Self {
+        Self::of(Origin::RedisRing { nodes: nodes.to_vec() })
+    }
+
     fn of(origin: Origin) -> Self {
         let (listeners, upstream, beside, sections) = Default::default();
         Self { origin, listeners, upstream, beside, sections, environment: Vec::new() }
@@ -145,6 +151,7 @@ impl Settings {
         text += &match &self.origin {
             Origin::Memory => "    kind: memory\n".to_owned(),
             Origin::Memcached { nodes } => format!("    kind: memcached\n    endpoints: {}\n", list(nodes)),
+            Origin::RedisRing { nodes } => format!("    kind: redis-ring\n    endpoints: {}\n", list(nodes)),
             Origin::Redis { primary, replicas } if replicas.is_empty() => {
                 format!("    kind: redis\n    endpoints: {}\n", list(&[*primary]))
             }

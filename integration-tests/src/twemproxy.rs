@@ -1,7 +1,7 @@
-//! A real twemproxy (`nutcracker`) in front of memcached nodes: whom the ring has to agree with.
+//! A real twemproxy (`nutcracker`) in front of memcached or Redis nodes: whom the ring has to agree with.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -39,13 +39,18 @@ impl Twemproxy {
         let mut process = Process::spawn("nutcracker", command, scratch.file("nutcracker.log"));
         let mut answered = false;
         wait::holds_within(Duration::from_secs(15), || {
-            answered = TextClient::try_connect(address).is_ok();
+            answered = TcpStream::connect(address).is_ok();
             answered || process.exit_status().is_some()
         });
         (answered && process.exit_status().is_none()).then_some(Self { address, _process: process, _scratch: scratch })
     }
 
-    /// A new connection to it.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new connection to it, where the nodes are memcached.
     pub fn connect(&self) -> TextClient {
         TextClient::try_connect(self.address).expect("nutcracker takes a connection")
     }

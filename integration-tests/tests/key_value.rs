@@ -9,7 +9,7 @@ use larder_integration_tests::script::key_value::{self, Backend, EXCEPTIONS};
 use larder_integration_tests::script::play::{Command, Pace, assert_none, differences, play};
 
 /// Plays the script to Larder and to a bare redis-server of its own, in every way, on a fresh backend each time.
-fn conforms(backend: Backend, start: impl Fn() -> (Larder, Vec<Memcached>, Option<Redis>)) {
+fn conforms(backend: Backend, start: impl Fn() -> (Larder, Vec<Memcached>, Vec<Redis>)) {
     let commands = key_value::commands();
     for protocol in Protocol::BOTH {
         for pace in [Pace::OneByOne, Pace::Pipelined] {
@@ -23,24 +23,33 @@ fn conforms(backend: Backend, start: impl Fn() -> (Larder, Vec<Memcached>, Optio
     }
 }
 
-fn redis() -> (Larder, Vec<Memcached>, Option<Redis>) {
+fn redis() -> (Larder, Vec<Memcached>, Vec<Redis>) {
     let redis = Redis::start();
-    (Larder::start(redis.address()), Vec::new(), Some(redis))
+    (Larder::start(redis.address()), Vec::new(), vec![redis])
 }
 
-fn memory() -> (Larder, Vec<Memcached>, Option<Redis>) {
-    (Larder::start_with(&Settings::memory()), Vec::new(), None)
+fn memory() -> (Larder, Vec<Memcached>, Vec<Redis>) {
+    (Larder::start_with(&Settings::memory()), Vec::new(), Vec::new())
 }
 
-fn memcached(count: usize) -> (Larder, Vec<Memcached>, Option<Redis>) {
+fn memcached(count: usize) -> (Larder, Vec<Memcached>, Vec<Redis>) {
     let nodes: Vec<_> = (0..count).map(|_| Memcached::start()).collect();
     let addresses: Vec<_> = nodes.iter().map(Memcached::address).collect();
-    (Larder::start_with(&Settings::memcached(&addresses)), nodes, None)
+    (Larder::start_with(&Settings::memcached(&addresses)), nodes, Vec::new())
 }
 
 #[test]
 fn redis_behind_larder_conforms() {
     conforms(Backend::Redis, redis);
+}
+
+#[test]
+fn a_ring_of_three_redis_servers_conforms() {
+    conforms(Backend::Redis, || {
+        let nodes: Vec<_> = (0..3).map(|_| Redis::start()).collect();
+        let addresses: Vec<_> = nodes.iter().map(Redis::address).collect();
+        (Larder::start_with(&Settings::redis_ring(&addresses)), Vec::new(), nodes)
+    });
 }
 
 #[test]

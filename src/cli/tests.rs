@@ -120,17 +120,6 @@ fn files_that_cannot_be_read_are_named_with_the_reason() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_refused_with_its_place() {
-    let file = Scratch::new(
-        "ring",
-        b"listeners: [{address: 127.0.0.1:1}]\nupstreams: {u: {kind: redis-ring, endpoints: [h:1]}}\n",
-    );
-    let errors = loaded(&["--config", file.path()]).unwrap_err();
-    assert!(errors.contains(":2:23: upstreams.u.kind: kind redis-ring is not served by this version yet"), "{errors}");
-    assert!(loaded(&["--upstream", "memcached://h"]).is_ok());
-}
-
-#[test]
 fn the_verdict_names_the_file_and_what_was_understood() {
     let file = Scratch::new("good", &FILE.to_ascii_lowercase());
     let loaded = loaded(&["--config", file.path(), "--listen", "127.0.0.1:1"]).unwrap();

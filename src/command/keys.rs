@@ -187,6 +187,16 @@ pub fn for_each_key(spec: &Spec, cmd: &Command<'_>, visit: impl FnMut(usize, Acc
     }
 }
 
+/// Calls `visit` with the position of everything that is no key and yet decides which node of several a command is for: the channels of
+/// shards (SPUBLISH).
+pub fn for_each_shard_channel(spec: &Spec, cmd: &Command<'_>, mut visit: impl FnMut(usize)) {
+    for channels in spec.keys.iter().filter(|keys| keys.flags.has(KeyFlags::NOT_KEY)) {
+        if let Found::Keys { first, last, step } = channels.find_in(cmd) {
+            (first..=last).step_by(step).for_each(&mut visit);
+        }
+    }
+}
+
 fn by_specs(spec: &Spec, cmd: &Command<'_>, mut visit: impl FnMut(usize, Access)) -> Coverage {
     let mut complete = spec.keys_complete;
     for keys in &spec.keys {

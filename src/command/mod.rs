@@ -26,7 +26,7 @@ mod testing;
 
 pub use columns::{Cacheable, Form, Lease, Local, Missing, Nulls, Options, Shape, Timeout, Way};
 pub use effect::{Effect, Reach, block_time, cacheable, effect, way, with_block_time};
-pub use keys::{Access, Coverage, KeySpec, for_each_key};
+pub use keys::{Access, Coverage, KeySpec, for_each_key, for_each_shard_channel};
 pub use policy::{RequestPolicy, ResponsePolicy};
 pub use quoted::Quoted;
 pub use refusal::CommandError;

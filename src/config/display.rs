@@ -150,7 +150,7 @@ fn write_upstream(f: &mut Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     if upstream.kind == Kind::RedisCluster {
         writeln!(f, "    max_redirections: {}", upstream.max_redirections)?;
     }
-    if upstream.kind == Kind::Memcached {
+    if upstream.kind.has_ring() {
         write_ring(f, &upstream.ring)?;
     }
     if upstream.kind == Kind::Memory {

@@ -6,7 +6,6 @@
 //! tree      YAML text -> a tree whose every part knows its line and column
 //! section   the tree -> the structs below, key by key; units for what stands at the leaves
 //! check     what types cannot say: names that must exist, values that must fit, files that must be readable
-//! unserved  what the format knows and this version does not do yet
 //! ```
 //!
 //! Each step reports all of its faults, and [`Errors`] holds them with their places. `--upstream` (`url`), `--listen` and
@@ -32,7 +31,6 @@ mod source;
 mod traces;
 mod tree;
 mod units;
-mod unserved;
 mod upstream;
 mod url;
 mod variables;
@@ -127,20 +125,6 @@ pub fn parse(text: &str, place: &str) -> Result<Config, Errors> {
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     let value = tree::Value::Text(text.to_owned());
     units::duration(&value).map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))
-}
-
-/// What is right in form and not served by this version: the kinds memcached and redis-ring. Empty when
-/// everything is served.
-pub fn unsupported(config: &Config) -> Errors {
-    let errors = unserved::findings(config).0.into_iter().map(|finding| ConfigError {
-        place: "configuration".to_owned(),
-        line: None,
-        column: None,
-        path: finding.path.to_string(),
-        problem: finding.wrong.problem,
-        remedy: finding.wrong.remedy,
-    });
-    Errors::new(errors.collect(), 0)
 }
 
 impl Config {

@@ -8,7 +8,7 @@ use super::section::Section;
 use super::tree::{self, Node};
 use super::{
     Address, Admin, Config, ConfigError, Errors, LadderStep, Limits, Listener, ListenerTls, Log, NearCache, Pattern,
-    Route, Traces, Upstream, UpstreamTls, Workers, limits, units, unserved, url, variables,
+    Route, Traces, Upstream, UpstreamTls, Workers, limits, units, url, variables,
 };
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -20,7 +20,7 @@ pub(crate) struct Draft {
     faults: Faults,
     /// Flags that could not be read.
     flag_errors: Vec<ConfigError>,
-    /// Findings of `unserved`, once they are asked for.
+    /// Names of commands that there are not, once they are asked for.
     refused: Findings,
     tree: Option<Node>,
     place: String,
@@ -274,12 +274,6 @@ impl Draft {
                 self.refused.add(path, problem, remedy);
             }
         }
-        self
-    }
-
-    /// Also refuses what this version does not serve yet.
-    pub fn served(mut self) -> Draft {
-        self.refused.0.extend(unserved::findings(&self.config).0);
         self
     }
 

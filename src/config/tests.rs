@@ -45,11 +45,10 @@ fn the_smallest_file_is_the_defaults() {
 
 #[test]
 fn the_embedded_default_passes_its_own_checks() {
-    let config = Draft::embedded().served().finish().unwrap();
+    let config = Draft::embedded().finish().unwrap();
     assert_eq!(config, Config::embedded());
     assert_eq!(config, Config::for_upstream("memory://").unwrap());
     assert_eq!(config.upstreams["memory"].kind, Kind::Memory);
-    assert!(unsupported(&config).is_empty());
 }
 
 #[test]
@@ -184,36 +183,18 @@ fn every_kind_and_rung_has_its_word() {
 }
 
 #[test]
-fn what_this_version_does_not_serve_is_refused_apart_from_what_is_wrong() {
-    let text = "
-listeners: [{address: 127.0.0.1:1}]
-upstreams:
-  a: {kind: redis-ring, endpoints: [h:1]}
-  b: {kind: redis, endpoints: [h:1], replicas: [h:2]}
-routes:
-  - {keys: [x], upstream: a}
-  - {keys: ['*'], upstream: b}
-";
-    let config = good(text);
-    let errors = unsupported(&config).to_string();
-    assert!(errors.contains("upstreams.a.kind: kind redis-ring is not served by this version yet\n    use kind redis"));
-    assert_eq!(unsupported(&config).len(), 1, "{errors}");
-    let errors = Draft::read(text, "t.yaml").unwrap().served().finish().unwrap_err();
-    let lines: Vec<_> = errors.iter().map(|error| error.line.unwrap()).collect();
-    assert_eq!(lines, [4], "{errors}");
-}
-
-#[test]
-fn clusters_sentinels_and_replicas_are_served() {
+fn clusters_sentinels_replicas_and_rings_are_understood_and_shown_as_they_are_written() {
     for upstream in [
         "kind: redis-cluster, endpoints: [h:1, i:1], max_redirections: 16",
         "kind: redis-sentinel, endpoints: [h:1], primary_name: p, database: 3",
         "kind: redis, endpoints: [h:1], replicas: [i:1]",
+        "kind: redis-ring, endpoints: [h:1, i:1], database: 3, ring: {hash: fnv1a_64, hash_tag: '{}', weights: {'i:1': 2}}",
     ] {
+        let reads = if upstream.contains("-ring") { "primary" } else { "replica-preferred" };
         let text = format!(
-            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{u: {{{upstream}}}}}\nroutes: [{{keys: ['a:*'], read_from: replica-preferred}}]\n"
+            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{u: {{{upstream}}}}}\nroutes: [{{keys: ['a:*'], read_from: {reads}}}]\n"
         );
-        let config = Draft::read(&text, "t.yaml").unwrap().served().finish().unwrap();
+        let config = Draft::read(&text, "t.yaml").unwrap().finish().unwrap();
         assert_eq!(
             good(&config.to_string()),
             Config { admin: Admin { configured: true, ..config.admin.clone() }, ..config }

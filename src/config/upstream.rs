@@ -46,7 +46,7 @@ pub struct Upstream {
     /// Kind redis-cluster: most times that one command is sent on because its keys are elsewhere (MOVED, ASK, TRYAGAIN). Default: 5, as client
     /// libraries have it. 0: the redirection reaches the client.
     pub max_redirections: u32,
-    /// Kind memcached: which node a key lies on.
+    /// Kinds memcached and redis-ring: which node a key lies on.
     pub ring: Ring,
     /// Kind memory: bytes of data kept. Default: 256mb.
     pub max_memory: u64,
@@ -67,7 +67,7 @@ pub enum Kind {
     RedisCluster,
     /// Memcached nodes on a hash ring.
     Memcached,
-    /// Independent Redis nodes on a hash ring.
+    /// Redis servers that know nothing of each other, on a hash ring.
     RedisRing,
     /// In this process, gone when it ends.
     Memory,
@@ -145,6 +145,15 @@ pub(super) const KINDS: [(&str, Kind); 6] = [
 pub(super) const COHERENCES: [(&str, Coherence); 3] =
     [("auto", Coherence::Auto), ("tracking", Coherence::Tracking), ("ttl", Coherence::Ttl)];
 
+// === impl Kind ===
+
+impl Kind {
+    /// Whether a hash ring decides on which endpoint a key lies.
+    pub fn has_ring(self) -> bool {
+        matches!(self, Self::Memcached | Self::RedisRing)
+    }
+}
+
 // === impl Upstream ===
 
 impl Upstream {
@@ -210,8 +219,8 @@ impl Upstream {
             misplaced("max_memory", !memory, "max_memory belongs to kind memory", remedy);
             let remedy = "remove it; this data lives in the proxy itself";
             misplaced("max_leases", memory, "kind memory has no connections to lease", remedy);
-            let remedy = "remove it; only memcached nodes are on a ring of this kind";
-            misplaced("ring", kind != Kind::Memcached, "ring belongs to kind memcached", remedy);
+            let remedy = "remove it; where the keys of this kind lie is not decided by a ring";
+            misplaced("ring", !kind.has_ring(), "ring belongs to the kinds memcached and redis-ring", remedy);
             let remedy = "remove it; transactions and blocking commands are not served there";
             misplaced("max_leases", kind == Kind::Memcached, "kind memcached has no connections to lease", remedy);
             let remedy = "remove it; only the nodes of a cluster send a command elsewhere";

@@ -56,7 +56,7 @@ impl Map {
 
     /// The primaries are the nodes of `ring`, in its order, whether they are up or not.
     pub fn of_ring(primaries: Vec<Primary>, ring: Ring) -> Self {
-        Self { primaries, division: Division::Ring(ring), ..Self::default() }
+        Self { primaries, digest: ring.digest(), division: Division::Ring(ring), ..Self::default() }
     }
 
     /// Whether commands whose keys lie in different slots have to be split.
@@ -152,10 +152,11 @@ impl Map {
         self.primaries.first().map(|primary| &primary.node)
     }
 
-    /// The same, but one that may be asked, if there is one.
-    pub fn any_well(&self) -> Option<&Arc<Node>> {
-        let nodes = || self.primaries.iter().map(|primary| &primary.node);
-        nodes().find(|node| node.breaker.flows()).or(nodes().next())
+    /// Who is asked what concerns no key: in a cluster, whose nodes know of each other, one that may be asked, if there is one; elsewhere
+    /// always the same, since what was told to one (a function, a message) is known to no other.
+    pub fn spokesman(&self) -> Option<&Arc<Node>> {
+        let mut nodes = self.primaries.iter().map(|primary| &primary.node);
+        nodes.find(|node| self.redirects() && node.breaker.flows()).or(self.any())
     }
 
     /// All servers.

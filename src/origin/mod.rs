@@ -4,7 +4,8 @@
 //! * [`map`]: which node owns which keys, at one moment; replaced as a whole when that changes.
 //!
 //! A standalone Redis and the primary that Sentinel names own every key; a Redis Cluster shares the slots out among its
-//! primaries, and on a ring of memcached nodes the names of the nodes say whose a key is. Whoever serves a command asks the [`Map`] and never needs to know which of these it is.
+//! primaries, and on a ring of nodes their names say whose a key is. Whoever serves a command asks the [`Map`] and never needs to
+//! know which of these it is.
 
 pub mod map;
 pub mod node;

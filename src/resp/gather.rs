@@ -7,7 +7,8 @@
 //!
 //! **Errors.** One part that failed fails the whole, with that part's own error (the first one, in the order of the
 //! parts), because a reply cannot be half an error. A write that was split is not atomic: its error then says that the
-//! other parts may have been carried out, behind the server's own words, so that the code word stays in front.
+//! other parts may have been carried out, behind the server's own words, so that the code word stays in front; unless all parts say the
+//! same.
 
 use super::encode;
 use super::view::{Elements, View};
@@ -98,7 +99,7 @@ impl Gather {
             self.parts.iter().flatten().map(AsRef::as_ref).filter(|part: &&[u8]| *part != ABSENT).collect();
         let error = parts.iter().find(|part| is_error(part));
         match error {
-            Some(error) if self.how != How::OneSucceeded => return self.fail(error, out),
+            Some(error) if self.how != How::OneSucceeded => return self.fail(error, &parts, out),
             _ => {}
         }
         let joined = match &self.how {
@@ -106,7 +107,7 @@ impl Gather {
             How::AllSucceeded => first(&parts, out),
             How::OneSucceeded => match parts.iter().find(|part| !is_error(part)) {
                 Some(part) => first(&[part], out),
-                None => return self.fail(parts[0], out),
+                None => return self.fail(parts[0], &parts, out),
             },
             How::Sum => numbers(&parts, i64::saturating_add, out),
             How::Min => numbers(&parts, Ord::min, out),
@@ -124,9 +125,11 @@ impl Gather {
         }
     }
 
-    fn fail(&self, error: &[u8], out: &mut Vec<u8>) {
+    fn fail(&self, error: &[u8], parts: &[&[u8]], out: &mut Vec<u8>) {
+        // Where all say the same (a syntax error), the whole is what one server would have said.
+        let alone = self.others == Others::Harmless || parts.iter().all(|part| *part == error);
         match View::of(error) {
-            Some(View::Error(text)) if self.others == Others::MayBeDone && self.parts.len() > 1 => {
+            Some(View::Error(text)) if !alone => {
                 encode::error(out, &format!("{}{MAY_BE_DONE}", String::from_utf8_lossy(text)));
             }
             _ => out.extend_from_slice(error),

@@ -228,7 +228,7 @@ fn needs<'a>(
         map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, rules.routes.rest())));
     }
     all.unwrap_or_else(|| Needs {
-        worst: need(map.any_well().unwrap_or(&origin.vacancy), rules.routes.rest()),
+        worst: need(map.spokesman().unwrap_or(&origin.vacancy), rules.routes.rest()),
         mixed: false,
     })
 }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::{Flow, degraded, scatter, tracked};
 use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Coverage, Effect, Options, Quoted, Reach, Spec, effect, for_each_key};
+use crate::command::{
+    Access, Coverage, Effect, Options, Quoted, Reach, Spec, effect, for_each_key, for_each_shard_channel,
+};
 use crate::origin::{Map, Node, Origin};
 use crate::resp::view::View;
 use crate::resp::{Command, encode};
@@ -270,7 +272,7 @@ pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Re
     }
     match slot(map, spec, command) {
         Ok(Some(slot)) => map.owner_of_slot(slot).map(|primary| &primary.node).ok_or(Nowhere::Nobody),
-        Ok(None) => map.any_well().ok_or(Nowhere::Nobody),
+        Ok(None) => map.spokesman().ok_or(Nowhere::Nobody),
         Err(CrossSlot) => Err(Nowhere::CrossSlot),
     }
 }
@@ -279,17 +281,19 @@ pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Re
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CrossSlot;
 
-/// The one slot of a command's keys; `None` when it has none.
+/// The one slot of a command's keys, or of its shard channels; `None` when it has neither.
 pub(super) fn slot(map: &Map, spec: &Spec, command: &Command<'_>) -> Result<Option<u16>, CrossSlot> {
     let mut found = Ok(None);
-    for_each_key(spec, command, |at, _| {
+    let mut note = |at: usize| {
         let slot = map.slot(command.arg(at));
         match found {
             Ok(None) => found = Ok(Some(slot)),
             Ok(Some(first)) if first != slot => found = Err(CrossSlot),
             _ => {}
         }
-    });
+    };
+    for_each_key(spec, command, |at, _| note(at));
+    for_each_shard_channel(spec, command, note);
     found
 }
 

@@ -12,7 +12,7 @@
 //! owners are no longer those of the cursor, and the scan begins again. If the slot is still half-way, the primary that it
 //! goes to says that it is importing, and is scanned once more. Both are asked of the primaries themselves at the end,
 //! since the map may be a moment old. (Keys that move to a node without any slot, which no client knows yet, cannot be
-//! returned: the client is told to try again.)
+//! returned: the client is told to try again.) On a ring of servers keys do not move, and the scan ends with the last of them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -63,6 +63,11 @@ pub(super) fn scan(
         Some(Step::Anew) => cursor::Place::default(),
     };
     let surveyed = place.stage >= primaries.len() && place.cursor == 0;
+    if surveyed && !map.redirects() {
+        // Keys of a ring do not move.
+        cursor::write_reply(state.replies.now(), 0, b"*0\r\n");
+        return Flow::Next;
+    }
     let one = primaries.get(place.stage % primaries.len().max(1));
     let asked = if surveyed { primaries } else { one.map_or(&[][..], std::slice::from_ref) };
     if asked.is_empty() {

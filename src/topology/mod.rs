@@ -33,7 +33,7 @@ pub fn standalone(origin: &Origin, upstream: &Upstream) -> Map {
     Map::of_one(Primary { node: origin.node(&origin.model.address, Duty::Any), replicas })
 }
 
-/// The map of a memcached upstream: its nodes on a ring. It never changes either. A node that is down keeps its keys, which degrade:
+/// The map of an upstream whose nodes are on a ring. It never changes either. A node that is down keeps its keys, which degrade:
 /// were they given to others, two proxies that do not notice at the same moment would write them to two nodes, and the node that
 /// comes back would answer with what it held before.
 pub fn ring(origin: &Origin, upstream: &Upstream) -> Map {

@@ -12,6 +12,8 @@ pub mod hash;
 #[cfg(test)]
 mod tests;
 
+use crc::{CRC_64_XZ, Crc};
+
 use crate::config::{Distribution, KeyHash};
 use hash::{four, hash};
 
@@ -51,6 +53,19 @@ impl Ring {
         // Where two nodes have a point at the same place, the one that is named first has it.
         points.sort_unstable();
         Self { points: points.into(), hash: rule.hash, hash_tag: rule.hash_tag }
+    }
+
+    /// A number for who owns what: the same in every process that has this ring, since cursors that were made with it travel.
+    pub fn digest(&self) -> u64 {
+        static CRC64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+        let mut digest = CRC64.digest();
+        for (place, node) in &self.points {
+            digest.update(&place.to_be_bytes());
+            digest.update(&node.to_be_bytes());
+        }
+        digest.update(self.hash_tag.as_ref().map_or(b"", |tag| &tag[..]));
+        digest.update(format!("{:?}", self.hash).as_bytes());
+        digest.finalize()
     }
 
     /// The index of the node that a key lies on.

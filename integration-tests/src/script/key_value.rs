@@ -19,11 +19,6 @@ pub enum Backend {
 pub const EXCEPTIONS: &[(Backend, &str, &str)] = &[
     (Backend::Memcached, "EXPIRETIME far", "memcached counts seconds in 32 bits: its dates end on 2038-01-19"),
     (Backend::Memcached, "PEXPIRETIME far", "as EXPIRETIME"),
-    (
-        Backend::Memcached,
-        "FLUSHALL nonsense",
-        "several nodes are told, and the error says that the others may have done it",
-    ),
 ];
 
 /// Replies that count seconds, or the milliseconds of which a backend may count only whole seconds: they may differ by what passes

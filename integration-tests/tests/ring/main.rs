@@ -1,7 +1,8 @@
-//! Memcached nodes on a ring: which node a key lies on, and what happens when nodes go and come back.
+//! Nodes on a ring: which node a key lies on, and what happens when nodes go and come back.
 
 mod agreement;
 mod nodes;
+mod redis;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

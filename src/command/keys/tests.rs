@@ -25,6 +25,18 @@ fn check(table: &Table, line: &str, read: &str, written: &str, coverage: Coverag
 }
 
 #[test]
+fn a_shard_channel_is_no_key_and_has_a_place() {
+    let table = table();
+    for (line, expected) in [("SPUBLISH c m", &[1][..]), ("PUBLISH c m", &[]), ("SET k v", &[])] {
+        let quoted = command(line);
+        let cmd = quoted.command();
+        let mut channels = Vec::new();
+        for_each_shard_channel(table.lookup(&cmd).expect("a known command"), &cmd, |at| channels.push(at));
+        assert_eq!(channels, expected, "{line}");
+    }
+}
+
+#[test]
 fn keys_are_found_with_what_is_done_to_them() {
     use Coverage::{Complete, Partial};
     let table = table();

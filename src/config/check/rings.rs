@@ -2,14 +2,14 @@
 
 use super::Findings;
 use crate::config::fault::Path;
-use crate::config::{Distribution, Kind, Upstream};
+use crate::config::{Distribution, Upstream};
 use std::collections::HashMap;
 
 /// Most nodes on one ring, far more than anybody has: each adds 160 points.
 const MOST_NODES: usize = 1000;
 
 pub(super) fn check(path: &Path, upstream: &Upstream, findings: &mut Findings) {
-    if upstream.kind != Kind::Memcached {
+    if !upstream.kind.has_ring() {
         return;
     }
     let (endpoints, ring) = (&upstream.endpoints, &upstream.ring);

@@ -53,9 +53,9 @@ fn routes(config: &Config, findings: &mut Findings) {
                 Kind::Redis if upstream.replicas.is_empty() => {
                     "add replicas: [host:port] to the upstream, or write read_from: primary"
                 }
-                Kind::Memory | Kind::Memcached => "write read_from: primary",
+                Kind::Memory | Kind::Memcached | Kind::RedisRing => "write read_from: primary",
                 // Cluster and Sentinel tell which replicas there are.
-                Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel | Kind::RedisRing => continue,
+                Kind::Redis | Kind::RedisCluster | Kind::RedisSentinel => continue,
             };
             findings.because(
                 path.key("read_from"),

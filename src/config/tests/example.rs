@@ -20,7 +20,7 @@ pub(super) fn everything_on() -> String {
 
 #[test]
 fn the_example_parses_and_is_served() {
-    Draft::read(EXAMPLE, "config.example.yaml").unwrap().served().finish().unwrap();
+    Draft::read(EXAMPLE, "config.example.yaml").unwrap().finish().unwrap();
 }
 
 #[test]

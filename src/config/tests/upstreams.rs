@@ -23,7 +23,7 @@ fn faults_of_an_upstream_are_found() {
         ("kind: memory, max_memory: 0".into(), "u.max_memory: 0 would stop everything"),
         (format!("{redis}, max_memory: 1gb"), "max_memory belongs to kind memory"),
         (format!("{redis}, max_redirections: 1"), "max_redirections belongs to kind redis-cluster"),
-        (format!("{redis}, ring: {{hash: md5}}"), "u.ring: ring belongs to kind memcached"),
+        (format!("{redis}, ring: {{hash: md5}}"), "u.ring: ring belongs to the kinds memcached and redis-ring"),
         (format!("{nodes}, ring: {{hash: md4}}"), "u.ring.hash: \"md4\" is not known here | did you mean md5?"),
         (format!("{nodes}, ring: {{distribution: modula}}"), "write one of ketama, ketama-unweighted"),
         (format!("{nodes}, ring: {{hash_tag: '{{'}}"), "u.ring.hash_tag: \"{\" is not two characters"),

@@ -112,6 +112,7 @@ fn the_error_of_a_split_write_says_that_the_rest_may_be_done() {
     let joined = join_as(How::Sum, Others::MayBeDone, &[":1\r\n", "!7\r\nERR x\ny\r\n"]);
     assert!(joined.starts_with("-ERR x y (this command was split"), "{joined}");
     assert_eq!(join_as(How::AllSucceeded, Others::MayBeDone, &[oom]), oom, "there are no others");
+    assert_eq!(join_as(How::AllSucceeded, Others::MayBeDone, &[oom, oom]), oom, "they say the same");
 }
 
 #[test]
