@@ -125,7 +125,7 @@ impl Drop for Stop<'_> {
 #[test]
 fn idle_clients_go_to_the_new_process_first_and_subscribers_last() {
     let setting = Setting::new();
-    let old = setting.start("4s");
+    let old = setting.start("6s");
     let mut idle: Vec<Client> = (0..6).map(|_| old.connect()).collect();
     for client in &mut idle {
         assert_eq!(client.say("PING"), Reply::Simple("PONG".to_owned()));
