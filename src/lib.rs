@@ -29,6 +29,7 @@ pub mod command;
 pub mod invalidation;
 pub mod keyvalue;
 pub mod ladder;
+pub mod learning;
 pub mod listener;
 pub mod memory;
 pub mod origin;

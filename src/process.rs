@@ -46,8 +46,7 @@ use crate::traces::Tracer;
 use crate::tracking::Register;
 use crate::tracking::broadcast::Broadcasts;
 use crate::upstream::Endpoint;
-use crate::upstream::control::{self, HashFields, Learned};
-use crate::{admin, handover, report, supervisor, systemd, topology, worker};
+use crate::{admin, handover, learning, report, supervisor, systemd, topology, worker};
 
 /// Exit code when the process cannot start although its configuration is good (an address is taken).
 const CANNOT_START: u8 = 1;
@@ -294,22 +293,11 @@ fn look_after(app: &Arc<App>, origin: &Origin) -> (Arc<Notify>, Duration) {
     tokio::spawn(async move {
         mapped.notified().await;
         match watcher.origin(number) {
-            Some(origin) if origin.is_redis() => watch(&watcher, origin, || first.notify_one()).await,
+            Some(origin) if origin.is_redis() => learning::keep(&watcher, origin, || first.notify_one()).await,
             _ => first.notify_one(),
         }
     });
     (learned, origin.model.connect_timeout)
-}
-
-/// Asks an upstream about itself, for ever.
-async fn watch(app: &App, origin: &Origin, first: impl Fn()) {
-    let every = app.rules().config.upstreams[&origin.name].health_check.interval;
-    let endpoint = || origin.map().any().map(|node| Arc::clone(&node.endpoint));
-    control::watch(endpoint, every, |told, commands| {
-        learn(app, origin, told, commands);
-        first();
-    })
-    .await;
 }
 
 /// Puts the parts together.
@@ -396,34 +384,6 @@ fn run_id() -> String {
     let mut id = format!("{:016x}{:016x}{:016x}", random(), random(), random());
     id.truncate(40);
     id
-}
-
-/// What the upstream has told replaces what was known of it.
-fn learn(app: &App, origin: &Origin, told: Learned, commands: Option<Vec<u8>>) {
-    let mut told = told;
-    if let Some(reply) = commands {
-        match app.table.load().with_upstream(&reply) {
-            Ok(table) => {
-                if table.find(b"hexpire").is_none() {
-                    told.hash_fields = HashFields::LiveOn;
-                }
-                app.table.store(Arc::new(table));
-                for inbox in &app.inboxes {
-                    inbox.post([Letter::NewTable]);
-                }
-            }
-            Err(error) => {
-                tracing::warn!("the upstream's COMMAND reply is not understood, its new commands are refused: {error}")
-            }
-        }
-    }
-    tracing::info!("upstream '{}' is Redis {} ({})", origin.name, told.version, told.mode);
-    let now_short = told.hash_fields == HashFields::MayExpire;
-    let before = origin.learned.swap(Arc::new(told));
-    if now_short && before.hash_fields == HashFields::LiveOn {
-        // Replies that were kept for long, when hashes seemed to change only with a push.
-        origin.keepers(&origin.map()).for_each(|node| app.near.flush(&node.coverage));
-    }
 }
 
 fn banner(app: &App) -> String {

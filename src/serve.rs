@@ -35,6 +35,7 @@ use crate::session::{Ending, Session, State};
 use crate::upstream::memcached;
 use across::Where;
 use degraded::Verdict;
+pub(crate) use forward::addressee;
 use forward::{Cover, forward};
 pub use forward::{forward_again, outdate, rescue};
 use reads::Served;

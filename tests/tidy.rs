@@ -32,6 +32,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "listener",
             "memory",
             "ladder",
+            "learning",
             "orders",
             "origin",
             "pubsub",
@@ -64,6 +65,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("snapshot", &["app", "cache", "clock", "command", "config", "origin", "resp", "rules"]),
     ("topology", &["app", "config", "inbox", "origin", "resp", "upstream", "tracking"]),
     ("supervisor", &["app", "clock", "events", "ladder", "origin", "upstream"]),
+    ("learning", &["app", "inbox", "origin", "upstream"]),
     (
         "worker",
         &[

@@ -27,8 +27,8 @@ const BUFFER: usize = 16 << 10;
 /// After the system could not accept (no file descriptor is left).
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The same on a connection that makes room.
-const WAY_OUT: Duration = Duration::from_millis(500);
+/// The same on a connection that makes room: what was answered is on its way already, if whoever asked reads it.
+const WAY_OUT: Duration = Duration::from_millis(50);
 
 /// Serves whoever connects, for ever.
 pub(super) async fn keep(listener: TcpListener, router: Router) {
@@ -60,13 +60,21 @@ async fn serve(stream: TcpStream, router: Router, place: Place) {
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     // How it ended is of no interest: whoever asked knows it.
-    let patience = tokio::select! {
+    let farewell = tokio::select! {
         _ = connection.as_mut() => return,
         () = tokio::time::sleep(AGE) => FAREWELL,
-        () = place.leave.notified() => WAY_OUT,
+        () = place.leave.notified() => Duration::ZERO,
     };
     connection.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(patience, connection).await;
+    let end = async {
+        // Somebody may need the place meanwhile.
+        let _ = tokio::time::timeout(farewell, place.leave.notified()).await;
+        tokio::time::sleep(WAY_OUT).await;
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = end => {}
+    }
 }
 
 /// The connections that there are, the one on which nothing has happened for the longest time in front.

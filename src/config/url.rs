@@ -6,6 +6,7 @@
 //! | `redis+unix://[user:pass@]/path` | kind redis on a Unix socket |
 //! | `redis-cluster://[user:pass@]h1:p,h2:p` | kind redis-cluster |
 //! | `redis-sentinel://[user:pass@]h1:p,h2:p/primary-name[/db]` | kind redis-sentinel |
+//! | `redis-ring://[user:pass@]h1:p,h2:p[/db]` | kind redis-ring |
 //! | `memcached://h1:p,h2:p` | kind memcached |
 //! | `memory://` | kind memory |
 //!
@@ -17,7 +18,8 @@ use super::secret::Secret;
 use super::upstream::{Kind, Upstream, UpstreamTls};
 
 const EXAMPLE: &str = "write a URL such as redis://127.0.0.1:6379, redis://user:pass@host:6379/0, or memory://";
-const SCHEMES: [&str; 7] = ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel", "memcached", "memory"];
+const SCHEMES: [&str; 8] =
+    ["redis", "rediss", "redis+unix", "redis-cluster", "redis-sentinel", "redis-ring", "memcached", "memory"];
 
 /// The upstream that a URL describes, and its name: `memory`, or `main` for all others.
 pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
@@ -68,6 +70,11 @@ pub(super) fn upstream(url: &str) -> Result<(&'static str, Upstream), Wrong> {
             }
             upstream.primary_name = Some(decoded(name)?);
             upstream.database = database(db)?;
+            upstream
+        }
+        "redis-ring" => {
+            let mut upstream = Upstream::new(Kind::RedisRing, addresses(hosts, 6379)?);
+            upstream.database = database(path)?;
             upstream
         }
         "memcached" => {
@@ -213,6 +220,7 @@ mod tests {
             ("redis+unix:///run/r.sock", Kind::Redis, "unix:/run/r.sock"),
             ("redis-cluster://a:1,b", Kind::RedisCluster, "a:1 b:6379"),
             ("redis-sentinel://a,b:2/mymaster", Kind::RedisSentinel, "a:26379 b:2"),
+            ("redis-ring://a:1,b/3", Kind::RedisRing, "a:1 b:6379"),
             ("memcached://a,b:2", Kind::Memcached, "a:11211 b:2"),
             ("memory://", Kind::Memory, ""),
         ] {

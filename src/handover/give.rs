@@ -158,7 +158,11 @@ async fn hear(stream: &UnixStream, pid: Option<i32>, start: Duration) -> Result<
         Err(_) => {
             // One that cannot even be told is not waited for either.
             let _ = tokio::time::timeout(PATIENCE, message::send(stream, TOO_LATE, &[])).await;
-            Err(format!("{} has had the sockets for {} s and does not serve", name(pid), start.as_secs()))
+            Err(format!(
+                "{} has had the sockets for {} s and does not serve; end it, or it keeps them open",
+                name(pid),
+                start.as_secs()
+            ))
         }
     }
 }
@@ -175,7 +179,7 @@ mod tests {
     async fn one_that_hangs_with_the_sockets_is_told_that_it_is_too_late() {
         let (here, there) = UnixStream::pair().expect("a pair");
         let why = hear(&here, Some(7), Duration::from_millis(20)).await.expect_err("nobody serves");
-        assert_eq!(why, "process 7 has had the sockets for 0 s and does not serve");
+        assert_eq!(why, "process 7 has had the sockets for 0 s and does not serve; end it, or it keeps them open");
         assert_eq!(message::receive(&there).await.expect("a line").0, TOO_LATE);
     }
 }

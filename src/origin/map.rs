@@ -159,6 +159,11 @@ impl Map {
         nodes.find(|node| self.redirects() && node.breaker.flows()).or(self.any())
     }
 
+    /// The slot that the spokesman of a ring has beside others.
+    pub fn spokesman_slot(&self) -> Option<u16> {
+        self.ring().map(|_| 0)
+    }
+
     /// All servers.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.primaries.iter().flat_map(|primary| std::iter::once(&primary.node).chain(&primary.replicas))

@@ -127,7 +127,8 @@ impl Gather {
 
     fn fail(&self, error: &[u8], parts: &[&[u8]], out: &mut Vec<u8>) {
         // Where all say the same (a syntax error), the whole is what one server would have said.
-        let alone = self.others == Others::Harmless || parts.iter().all(|part| *part == error);
+        let agreed = parts.len() == self.parts.len() && parts.iter().all(|part| *part == error);
+        let alone = agreed || self.others == Others::Harmless;
         match View::of(error) {
             Some(View::Error(text)) if !alone => {
                 encode::error(out, &format!("{}{MAY_BE_DONE}", String::from_utf8_lossy(text)));

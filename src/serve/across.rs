@@ -15,6 +15,7 @@ use crate::command::{Access, Effect, Lease, Quoted, Spec, Way, effect};
 use crate::memory::Memory;
 use crate::resp::{Command, encode};
 use crate::route::Destination;
+use crate::session::local::pubsub::is_of_hub;
 use crate::session::{Session, State};
 
 /// Where a command is to be served.
@@ -59,7 +60,8 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
         Where::Done(Flow::Next)
     };
     let destination = session.worker.rules().routes.destination(spec, command);
-    let bare = destination == Destination::Home;
+    // Who publishes speaks to those who listen, who are at the home upstream.
+    let bare = destination == Destination::Home && !(queues && is_of_hub(&spec.name) && app.broker().is_some());
     let number = match destination {
         Destination::Home => app.home,
         Destination::One(number) => number,

@@ -20,7 +20,9 @@ use super::forward::{lane, quoted};
 use super::{Flow, may_ask_cache, transaction};
 use crate::cache::near::Cause;
 use crate::clock::Micros;
-use crate::command::{Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key};
+use crate::command::{
+    Access, Effect, Lease, RequestPolicy, Spec, Way, cacheable, effect, for_each_key, for_each_shard_channel,
+};
 use crate::ladder::{Rung, Standing};
 use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, Proto, encode};
@@ -223,6 +225,9 @@ fn needs<'a>(
     for_each_key(spec, command, |at, _| {
         let key = command.arg(at);
         add(&mut all, need(origin.answering(map, key), rules.routes.find(key)));
+    });
+    for_each_shard_channel(spec, command, |at| {
+        add(&mut all, need(origin.answering(map, command.arg(at)), rules.routes.rest()));
     });
     if all.is_none() && map.is_split() && spec.request != RequestPolicy::Default {
         map.primaries().iter().for_each(|primary| add(&mut all, need(&primary.node, rules.routes.rest())));

@@ -264,6 +264,16 @@ impl Nowhere {
     }
 }
 
+/// The node to which a command goes, for those who tell of it: that of its first key where there are several.
+pub(crate) fn addressee<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Option<&'a Arc<Node>> {
+    let mut first = None;
+    for_each_key(spec, command, |at, _| first = first.or(Some(at)));
+    match first {
+        Some(at) => map.owner(command.opt(at)?),
+        None => target(map, spec, command).ok(),
+    }
+}
+
 /// The node that owns the keys of a command; of one without keys, always the same.
 #[inline]
 pub(super) fn target<'a>(map: &'a Map, spec: &Spec, command: &Command<'_>) -> Result<&'a Arc<Node>, Nowhere> {
@@ -292,8 +302,12 @@ pub(super) fn slot(map: &Map, spec: &Spec, command: &Command<'_>) -> Result<Opti
             _ => {}
         }
     };
-    for_each_key(spec, command, |at, _| note(at));
+    let coverage = for_each_key(spec, command, |at, _| note(at));
     for_each_shard_channel(spec, command, note);
+    // BY and GET of SORT name keys that lie anywhere. A cluster says so itself; the node of a ring does not know of the others.
+    if spec.options == Options::Sort && coverage == Coverage::Partial && map.ring().is_some() {
+        return Err(CrossSlot);
+    }
     found
 }
 

@@ -8,7 +8,7 @@ use crate::clock::Micros;
 use crate::command::for_each_key;
 use crate::counters::Counters;
 use crate::resp::{Command, Proto};
-use crate::serve::{Flow, serve};
+use crate::serve::{self, Flow, serve};
 use crate::traces::trace::Trace;
 
 /// Reads a counter.
@@ -111,10 +111,7 @@ impl Session {
         app.upstream_name(upstream).clone_into(&mut trace.upstream);
         if let Some(origin) = app.origin(upstream) {
             let map = worker.map(origin);
-            let node = match first {
-                Some(at) => map.owner(command.arg(at)),
-                None => map.any(),
-            };
+            let node = serve::addressee(&map, spec, command);
             trace.server = node.map(|node| node.endpoint.address.to_string());
         }
     }

@@ -223,6 +223,9 @@ fn owner_of(origin: &Origin, config: &Config) -> String {
         let mut endpoints: Vec<_> = upstream.endpoints.iter().map(ToString::to_string).collect();
         endpoints.sort_unstable();
         text += &format!(" at {}", endpoints.join(" "));
+        if let Some(ring) = origin.map().ring() {
+            text += &format!(", ring {:016x}", ring.digest());
+        }
         if let Some(primary) = &upstream.primary_name {
             text += &format!(", primary {primary}");
         }

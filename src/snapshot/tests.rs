@@ -415,3 +415,25 @@ fn the_owner_is_the_upstream_as_this_user_sees_it_and_never_its_password() {
     let owners: HashSet<String> = different.iter().map(|url| of(url)).collect();
     assert_eq!(owners.len(), different.len(), "{owners:?}");
 }
+
+#[test]
+fn what_decides_where_on_a_ring_a_key_lies_belongs_to_the_owner() {
+    let of = |ring: &str| {
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{u: {{kind: redis-ring, endpoints: [h:1, i:1], ring: {{{ring}}}}}}}"
+        );
+        let app = app(crate::config::parse(&text, "t.yaml").unwrap());
+        owner(&app, &Terms::of(app.rules()))
+    };
+    let rings = [
+        "",
+        "hash: fnv1a_64",
+        "hash_tag: '{}'",
+        "weights: {'h:1': 2}",
+        "names: {'h:1': a, 'i:1': b}",
+        "names: {'h:1': b, 'i:1': a}",
+    ];
+    let owners: HashSet<String> = rings.iter().map(|ring| of(ring)).collect();
+    assert_eq!(owners.len(), rings.len(), "{owners:?}");
+    assert_eq!(of(""), of("hash: md5"));
+}

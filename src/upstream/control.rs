@@ -42,6 +42,18 @@ pub enum HashFields {
     LiveOn,
 }
 
+/// What holds of all servers, of those that have told: the first one's word, the fewest databases, and fields of hashes that live on only if
+/// that is known of every one. `None`: nobody has told anything.
+pub fn common(servers: &[Option<Learned>]) -> Option<Learned> {
+    let known = || servers.iter().flatten();
+    let lives_on = servers.iter().all(|server| server.as_ref().is_some_and(|of| of.hash_fields == HashFields::LiveOn));
+    Some(Learned {
+        databases: known().map(|server| server.databases).min()?,
+        hash_fields: if lives_on { HashFields::LiveOn } else { HashFields::MayExpire },
+        ..known().next()?.clone()
+    })
+}
+
 /// When an endpoint that gave no answer is asked again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -149,4 +161,23 @@ async fn commands(endpoint: &Endpoint) -> Option<Vec<u8>> {
 async fn open(endpoint: &Endpoint) -> Result<wire::Wire, String> {
     let identity = Identity { database: 0, proto: Proto::Resp2, credentials: endpoint.credentials.clone() };
     wire::open(endpoint, &identity, "larder-control", &[]).await.map_err(|failure| endpoint.error(&failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_of_all_servers_is_the_worst_of_each() {
+        let told = |version: &str, databases, hash_fields| {
+            Some(Learned { version: version.to_owned(), databases, hash_fields, ..Learned::default() })
+        };
+        let (old, new) = (told("7.0.15", 16, HashFields::LiveOn), told("7.4.1", 4, HashFields::MayExpire));
+        assert_eq!(common(&[None, None]).map(|all| all.version), None);
+        let all = common(&[old.clone(), new]).expect("both have told");
+        assert_eq!((&*all.version, all.databases, all.hash_fields), ("7.0.15", 4, HashFields::MayExpire));
+        let all = common(&[None, old.clone()]).expect("one has told");
+        assert_eq!(all.hash_fields, HashFields::MayExpire, "of the other nothing is known");
+        assert_eq!(common(&[old.clone(), old]).map(|all| all.hash_fields), Some(HashFields::LiveOn));
+    }
 }

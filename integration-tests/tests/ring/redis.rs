@@ -51,6 +51,10 @@ fn addresses(nodes: &[Redis]) -> Vec<SocketAddr> {
     nodes.iter().map(Redis::address).collect()
 }
 
+fn numbers(channel: &str, count: i64) -> Reply {
+    Reply::Array(vec![Reply::bulk(channel), Reply::Integer(count)])
+}
+
 fn many(name: &str, keys: &[String]) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(keys.iter().cloned()).collect()
 }
@@ -172,6 +176,63 @@ fn what_cannot_be_split_is_refused_unless_its_keys_share_a_server() {
     );
 }
 
+/// What concerns all servers, or a certain one, is not done half on whichever server the transaction has.
+#[test]
+fn a_transaction_refuses_what_its_server_alone_cannot_do() {
+    let rig = Rig::start();
+    let key = &rig.keys_on(2, 1)[0];
+    let mut client = rig.larder.connect();
+    let words = [
+        "FLUSHALL",
+        "FLUSHDB",
+        "DBSIZE",
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "SCRIPT FLUSH",
+        "PUBLISH news x",
+        "EVAL return{} 0",
+    ];
+    for words in words {
+        assert_eq!(client.say("MULTI"), Reply::ok());
+        assert_eq!(client.call(&["SET", key, "1"]), Reply::Simple("QUEUED".into()));
+        let reply = client.say(words);
+        assert!(reply.error().is_some_and(|text| text.starts_with("CROSSSLOT ")), "{words}: {reply:?}");
+        assert!(client.say("EXEC").error().is_some_and(|text| text.starts_with("EXECABORT ")));
+    }
+    assert_eq!(client.call(&["GET", key]), Reply::bulk("v"));
+    // What is the same on every server is served, and so is a message where it is heard.
+    assert_eq!(client.say("MULTI"), Reply::ok());
+    client.call(&["SET", key, "2"]);
+    client.say("PING");
+    assert_eq!(client.say("TIME"), Reply::Simple("QUEUED".into()));
+    assert_eq!(client.say("EXEC").items().map(<[Reply]>::len), Some(3));
+    let mut reader = rig.larder.connect();
+    reader.say("SUBSCRIBE news");
+    assert_eq!(client.say("MULTI"), Reply::ok());
+    assert_eq!(client.say("PUBLISH news x"), Reply::Simple("QUEUED".into()));
+    client.call(&["SET", &rig.keys_on(0, 1)[0], "3"]);
+    assert_eq!(client.say("EXEC"), Reply::Array(vec![Reply::Integer(1), Reply::ok()]));
+    assert_eq!(reader.read().items().and_then(|items| items[2].text()).as_deref(), Some("x"));
+}
+
+#[test]
+fn what_reads_or_exchanges_keys_of_other_servers_unasked_is_refused() {
+    let rig = Rig::start();
+    let mut client = rig.larder.connect();
+    client.say("RPUSH list 3 1 2");
+    for words in ["SORT list BY w_*", "SORT list GET o_*", "SORT_RO list BY w_* GET #"] {
+        let reply = client.say(words);
+        assert!(reply.error().is_some_and(|text| text.starts_with("CROSSSLOT ")), "{words}: {reply:?}");
+    }
+    let sorted = Reply::Array(["1", "2", "3"].map(Reply::bulk).into());
+    assert_eq!(client.say("SORT list"), sorted);
+    assert_eq!(client.say("SORT list BY nosort GET #").items().map(<[Reply]>::len), Some(3));
+    let keys = rig.keys_on(1, 1);
+    assert!(client.say("SWAPDB 0 1").error().is_some_and(|text| text.contains("several behind Larder")));
+    assert_eq!(client.call(&["GET", &keys[0]]), Reply::bulk("v"));
+}
+
 #[test]
 fn scripts_functions_messages_and_databases_are_as_of_one_server() {
     let rig = Rig::start();
@@ -193,6 +254,11 @@ fn scripts_functions_messages_and_databases_are_as_of_one_server() {
         let mut reader = rig.larder.connect();
         reader.call(&["SSUBSCRIBE", channel]);
         assert_eq!(client.call(&["SPUBLISH", channel, "news"]), Reply::Integer(1), "{channel}");
+        let explained = client.call(&["LARDER", "EXPLAIN", "SPUBLISH", channel, "news"]);
+        let lines: Vec<String> = explained.items().expect("a list").iter().filter_map(Reply::text).collect();
+        let holds = |node: &&Redis| node.connect().call(&["PUBSUB", "SHARDNUMSUB", channel]) == numbers(channel, 1);
+        let owner = rig.nodes.iter().find(holds).expect("one of them has the subscription").address();
+        assert!(lines.iter().any(|line| line.contains(&format!(" at {owner},"))), "{channel}: {lines:?}");
     }
     assert_eq!(client.say("SELECT 3"), Reply::ok());
     assert_eq!(client.say("DBSIZE"), Reply::Integer(0));
@@ -214,7 +280,7 @@ fn a_server_that_is_gone_costs_its_own_keys_and_no_others() {
     for [cached, _] in keys.iter().filter_map(|keys| keys.first_chunk()) {
         rig.larder.warm(&mut client, &format!("GET {cached}"));
     }
-    // The first one is also the one that commands without a key go to.
+    // The first one is also the one that commands without a key go to: that is for the next test.
     let gone = rig.nodes[1].address().to_string();
     rig.nodes[1].kill();
     standing::wait_for_rung(&rig.larder, "local-only", |of| of.endpoint() == gone);
@@ -238,4 +304,37 @@ fn a_server_that_is_gone_costs_its_own_keys_and_no_others() {
     wait::until("what was cached of it is gone as its data is", || client.call(&["GET", &keys[1][0]]) == Reply::Null);
     assert_eq!(client.call(&["SET", &keys[1][0], "back"]), Reply::ok());
     assert_eq!(rig.nodes[1].connect().call(&["GET", &keys[1][0]]), Reply::bulk("back"));
+}
+
+#[test]
+fn without_the_first_server_messages_of_shards_still_reach_the_others() {
+    let mut rig = Rig::start_with(|settings| {
+        settings
+            .upstream("health_check: {interval: 100ms, timeout: 500ms}")
+            .upstream("breaker: {failure_threshold: 1, reset_timeout: 200ms}")
+    });
+    let mut client = rig.larder.connect();
+    let channels: Vec<String> = (0..20).map(|number| format!("channel:{number}")).collect();
+    let mut readers: Vec<Client> = channels
+        .iter()
+        .map(|channel| {
+            let mut reader = rig.larder.connect();
+            reader.call(&["SSUBSCRIBE", channel]);
+            reader
+        })
+        .collect();
+    let first = &rig.nodes[0];
+    let elsewhere =
+        |channel: &&String| first.connect().call(&["PUBSUB", "SHARDNUMSUB", channel.as_str()]) == numbers(channel, 0);
+    let live: Vec<String> = channels.iter().filter(elsewhere).cloned().collect();
+    assert!((1..20).contains(&live.len()), "{live:?}");
+    let gone = rig.nodes[0].address().to_string();
+    rig.nodes[0].kill();
+    standing::wait_for_rung(&rig.larder, "local-only", |of| of.endpoint() == gone);
+    for (channel, reader) in channels.iter().zip(&mut readers).filter(|(channel, _)| live.contains(channel)) {
+        assert_eq!(client.call(&["SPUBLISH", channel, "news"]), Reply::Integer(1), "{channel}");
+        assert_eq!(reader.read().items().and_then(|items| items[2].text()).as_deref(), Some("news"));
+    }
+    let reply = client.say("PUBLISH news x");
+    assert!(reply.error().is_some_and(|text| text.contains(&gone)), "{reply:?}");
 }

@@ -314,7 +314,7 @@ pub static ROWS: &[(&str, Row)] = &[
     ("subscribe", local(Local::Subscribe)),
     ("substr", absent(CACHED, Missing::Text)),
     ("sunsubscribe", local(Local::Unsubscribe)),
-    ("swapdb", EVERYTHING),
+    ("swapdb", of_a_node(EVERYTHING)),
     ("sync", REFUSED),
     ("time", INERT),
     ("type", absent(CACHED, Missing::None)),

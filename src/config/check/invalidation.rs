@@ -59,7 +59,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             Some(via) if matches!(via.kind, Kind::Memory | Kind::Memcached | Kind::RedisRing) => findings.because(
                 path,
                 vec![Path::of(["upstreams", &invalidation.upstream, "kind"])],
-                format!("upstream {} passes no messages on: it is of kind {}", invalidation.upstream, via.kind.name()),
+                format!(
+                    "upstream {} does not pass messages on to everybody: it is of kind {}",
+                    invalidation.upstream,
+                    via.kind.name()
+                ),
                 "name one of kind redis, redis-sentinel or redis-cluster",
             ),
             Some(_) => {}

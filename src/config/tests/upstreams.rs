@@ -106,7 +106,7 @@ fn an_invalidation_channel_stands_where_it_means_something() {
         ),
         (
             format!("kind: memcached, endpoints: [h:1], {}}}", channel.replace("main", "u")),
-            "u.invalidation.upstream: upstream u passes no messages on: it is of kind memcached",
+            "u.invalidation.upstream: upstream u does not pass messages on to everybody: it is of kind memcached",
         ),
         (
             "kind: memcached, endpoints: [h:1], invalidation: {channel: '', upstream: main}".to_owned(),

@@ -8,10 +8,11 @@ use super::super::lease::{self, Leased};
 use super::super::{Flow, tracked};
 use super::{EXECABORT, abort, because_of, call_off, send, waits_for_a_key};
 use crate::command::{
-    Access, Coverage, Effect, Flags, Lease as Use, Local, Reach, Spec, Way, effect, for_each_key, way,
+    Access, Coverage, Effect, Flags, Lease as Use, Local, Reach, RequestPolicy, Spec, Way, effect, for_each_key, way,
 };
 use crate::origin::{Map, Node, Origin};
 use crate::resp::{Command, encode};
+use crate::session::local::pubsub::is_of_hub;
 use crate::session::receiver::{Receipt, Tenure, Write};
 use crate::session::transaction::Changes;
 use crate::session::{Session, State};
@@ -69,6 +70,15 @@ fn find_node(
 ) -> Option<Flow> {
     let transaction = state.transaction.as_mut()?;
     let wanted = match slot(map, spec, command) {
+        // The nodes of a ring do not tell each other what one of them was told.
+        Ok(None) if map.ring().is_some() && is_of_one_node(spec, command) => {
+            if spec.request != RequestPolicy::Default {
+                let name = spec.name.replace('|', " ").to_ascii_uppercase();
+                let error = format!("CROSSSLOT {name} concerns every server, and a transaction is carried out by one");
+                return Some(refuse_to_queue(session, state, &error));
+            }
+            map.spokesman_slot()
+        }
         Ok(wanted) => wanted,
         Err(_) => u16::MAX.into(),
     };
@@ -100,6 +110,12 @@ fn find_node(
         Opened::Later => Some(Flow::Stall),
         Opened::No(error) => Some(refuse_to_queue(session, state, &error)),
     }
+}
+
+/// Whether it matters on which of several nodes a command without a key is carried out.
+fn is_of_one_node(spec: &Spec, command: &Command<'_>) -> bool {
+    let told = spec.request != RequestPolicy::Default || is_of_hub(&spec.name);
+    way(spec, command) == Way::Forward && (told || effect(spec, command) != Effect::Inert)
 }
 
 enum Opened {

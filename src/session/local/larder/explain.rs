@@ -13,7 +13,7 @@ use crate::origin::{Node, Origin};
 use crate::report::upstreams::coherence;
 use crate::resp::{Command, encode};
 use crate::route::{Destination, Policy};
-use crate::serve::gate;
+use crate::serve::{self, gate};
 use crate::session::State;
 use crate::upstream::{memcached, tracked::Mode};
 
@@ -176,11 +176,9 @@ fn about_origin(
 ) {
     let (state, app, now) = (&*request.state, request.app(), Micros::now());
     let map = origin.map();
-    let owner = match keys.first() {
-        Some((at, _)) => map.owner(command.opt(*at).unwrap_or_default()),
-        None => map.any(),
+    let Some(node) = serve::addressee(&map, spec, command) else {
+        return lines.push(format!("upstream: {}: {}", origin.name, origin.nobody()));
     };
-    let Some(node) = owner else { return lines.push(format!("upstream: {}: {}", origin.name, origin.nobody())) };
     lines.push(format!(
         "upstream: {} at {}, database {}, as {}",
         origin.name,
@@ -188,6 +186,9 @@ fn about_origin(
         state.database,
         user(app, &request.session.client),
     ));
+    if spec.is_for_all() && map.is_split() {
+        lines.push("told to: every server, and their replies are joined".to_owned());
+    }
     if !origin.is_redis() && matches!(way(spec, command), Way::Forward | Way::Leased(_)) {
         let served = memcached::serves(&spec.name) || super::super::pubsub::is_of_hub(&spec.name);
         if !served {
