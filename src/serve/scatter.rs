@@ -71,6 +71,8 @@ pub(super) fn serve(
         RequestPolicy::Special if &*spec.name == "scan" => {
             return Some(scan::scan(session, state, origin, map, command));
         }
+        // A cluster has one database, and says so itself.
+        RequestPolicy::Special if &*spec.name == "swapdb" && map.redirects() => return None,
         RequestPolicy::Special => {
             session.worker.counters.errors.add(1);
             let name = spec.name.replace('|', " ").to_ascii_uppercase();
