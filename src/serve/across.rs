@@ -84,7 +84,7 @@ fn choose<'a>(session: &'a Rc<Session>, state: &mut State, spec: &Spec, command:
         };
     };
     // What has begun on one upstream stays there.
-    let begun = transaction.upstream();
+    let begun = transaction.upstream().or((transaction.publishes && app.broker().is_some()).then_some(app.home));
     if !queues {
         let begins_or_ends = way == Way::Leased(Lease::Transaction);
         return match begun {

@@ -21,6 +21,8 @@ pub struct Transaction {
     pub why: String,
     /// Commands that were answered QUEUED and wait for a connection to be sent on.
     pub waiting: Waiting,
+    /// A message is among them: it is heard by those who listen at the home upstream.
+    pub publishes: bool,
     /// What its commands may change.
     pub changes: Changes,
     /// Replies awaited to EXEC, DISCARD or UNWATCH on the connection: its own and those of transactions before it.
@@ -94,6 +96,7 @@ impl Transaction {
             aborted: false,
             why: String::new(),
             waiting: Waiting::default(),
+            publishes: false,
             changes: Changes::default(),
             ends_owed: 0,
             spoiled: false,

@@ -53,6 +53,27 @@ fn a_transaction_over_two_upstreams_is_refused_as_a_whole() {
     assert_eq!(client.pipeline(&["MULTI", "DISCARD", "MULTI", "EXEC"])[3], list(&[]));
 }
 
+/// Those who listen are at the home upstream: a message of another's transaction would be heard by nobody.
+#[test]
+fn a_message_in_a_transaction_is_heard_or_refused() {
+    let three = Three::start();
+    let (mut client, mut reader) = (three.larder.connect(), three.larder.connect());
+    reader.say("SUBSCRIBE news");
+    for commands in [["PUBLISH news x", "SET a 1"], ["SET a 1", "PUBLISH news x"]] {
+        let replies = client.pipeline(&["MULTI", commands[0], commands[1], "EXEC"]);
+        let mut results = replies[3].items().expect("it is carried out").to_vec();
+        results.sort_by_key(|result| result.integer().is_some());
+        assert_eq!(results, [Reply::ok(), Reply::Integer(1)], "{commands:?}");
+        assert_eq!(reader.read().items().and_then(|items| items[2].text()).as_deref(), Some("x"));
+    }
+    for commands in [["PUBLISH news y", "SET other:a 1"], ["SET other:a 1", "PUBLISH news y"]] {
+        let replies = client.pipeline(&["MULTI", commands[0], commands[1], "EXEC"]);
+        assert!(replies[2].error().is_some_and(|error| error.starts_with("CROSSSLOT")), "{commands:?}: {replies:?}");
+        assert!(replies[3].error().is_some_and(|error| error.starts_with("EXECABORT")), "{replies:?}");
+    }
+    assert_eq!(keys(&three.other), Vec::<String>::new());
+}
+
 #[test]
 fn watched_keys_fail_a_transaction_on_their_upstream_and_others_are_served_meanwhile() {
     let three = Three::start();

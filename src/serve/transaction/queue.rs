@@ -100,6 +100,7 @@ fn find_node(
             let words = "ERR too many commands before the first key of this transaction";
             return Some(refuse_to_queue(session, state, words));
         }
+        transaction.publishes |= is_of_hub(&spec.name);
         transaction.changes.note(spec, command);
         encode::simple(state.replies.now(), "QUEUED");
         return Some(Flow::Next);
