@@ -382,6 +382,17 @@ impl Larder {
         });
     }
 
+    /// Waits until every primary behind it tells it of changes, which it may do some moments after the first client was served.
+    pub fn until_covered(&self) {
+        wait::until("every primary tells of changes", || {
+            let lines = self.say("LARDER NODES");
+            lines.items().is_some_and(|lines| {
+                let told = |line: String| !line.contains(" role=primary ") || line.contains(" coverage=tracking ");
+                !lines.is_empty() && lines.iter().filter_map(Reply::text).all(told)
+            })
+        });
+    }
+
     /// Sends the read again and again until the near-cache has answered it, so that the test which follows is
     /// about a cached reply. The value may change meanwhile.
     pub fn warm(&self, client: &mut Client, words: &str) {

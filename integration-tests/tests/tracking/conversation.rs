@@ -54,6 +54,7 @@ fn conversation(address: SocketAddr, origin: SocketAddr, steps: &[Step]) -> Vec<
 fn same_as_redis(steps: &[Step]) {
     let (redis, origin) = (Redis::start(), Redis::start());
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let through = conversation(larder.address(), origin.address(), steps);
     assert_eq!(through, conversation(redis.address(), redis.address(), steps));
 }
@@ -175,6 +176,7 @@ fn what_does_not_fit_is_refused_in_the_words_of_redis() {
 fn what_is_read_past_the_near_cache_is_told_at_once() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let mut client = larder.connect_with(Protocol::Resp3);
     client.say("CLIENT TRACKING ON");
     let told = |client: &mut Client, key: &str| {
@@ -197,6 +199,7 @@ fn what_is_read_past_the_near_cache_is_told_at_once() {
 fn messages_can_go_to_another_client() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let (mut reader, mut listener) = (larder.connect(), larder.connect());
     let id = listener.say("CLIENT ID").integer().expect("an id");
     listener.say("SUBSCRIBE __redis__:invalidate");

@@ -20,6 +20,7 @@ fn tracking(larder: &Larder, how: &str) -> Client {
 fn a_lost_tracked_connection_voids_all_that_was_read() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let mut client = tracking(&larder, "CLIENT TRACKING ON");
     client.say("GET k");
     assert_eq!(origin.kill_clients_named("larder-tracked"), 1);
@@ -30,6 +31,7 @@ fn a_lost_tracked_connection_voids_all_that_was_read() {
 fn a_lost_connection_of_a_prefix_voids_all_under_it() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let mut client = tracking(&larder, "CLIENT TRACKING ON BCAST PREFIX a");
     let mut second = tracking(&larder, "CLIENT TRACKING ON BCAST PREFIX a");
     assert_eq!(origin.kill_clients_named("larder-broadcast"), 1, "one connection for both");
@@ -47,6 +49,7 @@ fn a_lost_connection_of_a_prefix_voids_all_under_it() {
 fn who_has_left_is_forgotten() {
     let origin = Redis::start();
     let larder = Larder::start(origin.address());
+    larder.until_covered();
     let figure = |name: &str| larder.metrics().sum(name);
     let mut client = tracking(&larder, "CLIENT TRACKING ON");
     client.say("MGET a b c");
